@@ -1,0 +1,84 @@
+# What one does here, by name. `make` lists it; what each tool does, its own --help says.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+CARGO ?= cargo
+
+# The tools: every crate but the shared one.
+TOOLS := $(filter-out common,$(notdir $(wildcard crates/*)))
+
+# What the other targets run, and the Debian package that brings it. PostgreSQL comes by itself: scripts/postgres-for-tests.
+NEEDED := cc:gcc ld:binutils git:git python3:python3 flock:util-linux setpriv:util-linux unshare:util-linux \
+	mount:mount useradd:passwd gpg:gpg age:age zstd:zstd openssl:openssl
+
+.DEFAULT_GOAL := help
+.PHONY: help setup provision build test check demo campaign bench man install clean
+
+help: ## List the targets
+	@echo "make TARGET, where TARGET is"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: ## Install the Debian packages that the targets below need (with apt-get, as root or by sudo)
+	@packages=; \
+	for pair in $(NEEDED); do \
+	    PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%:*}" >/dev/null || packages="$$packages $${pair#*:}"; \
+	done; \
+	[ -e /usr/include/stdio.h ] || packages="$$packages libc6-dev"; \
+	[ -e /usr/share/zoneinfo/UTC ] || packages="$$packages tzdata"; \
+	[ -e /etc/ssl/certs/ca-certificates.crt ] || packages="$$packages ca-certificates"; \
+	python3 -m pip --version >/dev/null 2>&1 || packages="$$packages python3-pip"; \
+	packages=$$(echo $$packages | tr ' ' '\n' | sort -u | tr '\n' ' '); \
+	if [ -z "$${packages% }" ]; then echo "setup: everything is there"; exit 0; fi; \
+	install="env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$packages"; \
+	echo "setup: will install with apt-get: $$packages"; \
+	if ! command -v apt-get >/dev/null; then \
+	    echo "setup: error: there is no apt-get; install the like of: $$packages" >&2; exit 1; \
+	elif [ "$$(id -u)" = 0 ]; then \
+	    apt-get update && $$install; \
+	elif command -v sudo >/dev/null; then \
+	    sudo apt-get update && sudo $$install; \
+	else \
+	    echo "setup: error: neither root nor sudo; as root, run: apt-get update && $$install" >&2; exit 1; \
+	fi
+
+provision: ## Fetch the PostgreSQL versions that the tests run against into a cache (`test` does it, too)
+	@scripts/postgres-for-tests
+
+build: ## Build the tools for use: target/release
+	$(CARGO) build --release
+
+test: provision ## Run all tests; as root, for those that change users or mount
+	$(CARGO) build --workspace --all-targets
+	$(CARGO) test --workspace
+
+check: ## Everything that must hold before a commit: format, lints, tests
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(MAKE) --no-print-directory test
+
+demo: build ## Show the tools at work on a throw-away server
+	scripts/demo
+
+campaign: provision ## Look for faults the long way: many kills, races and random inputs (hours)
+	$(CARGO) build --workspace --all-targets
+	$(CARGO) test --workspace -- --ignored campaign
+
+bench: build ## Measure speed and memory
+	scripts/bench
+
+man: ## Render man pages and completions from the definitions of the options
+	UPDATE=1 $(CARGO) test -p suite --test contract man
+
+install: ## Install what `make build` made: programs, man pages, completions (PREFIX, DESTDIR)
+	@for tool in $(TOOLS); do \
+	    [ -x "target/release/$$tool" ] || { echo "install: error: target/release/$$tool is missing; run: make build" >&2; exit 1; }; \
+	done
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/bash-completion/completions"
+	install -m 755 $(TOOLS:%=target/release/%) "$(DESTDIR)$(PREFIX)/bin"
+	for page in man/*.[1-8]; do install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}" "$$page" || exit 1; done
+	for tool in $(TOOLS); do \
+	    install -m 644 "scripts/completion/$$tool.bash" "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$tool" || exit 1; \
+	done
+
+clean: ## Remove what was built here; the PostgreSQL cache stays (scripts/postgres-for-tests --cache-dir)
+	$(CARGO) clean

@@ -1,0 +1,141 @@
+//! Does the archive hold what the index and the manifest say? Every member is inflated, every row hashed again.
+//!
+//! The same scanner that wrote the index reads the dump a second time, so the records must come out equal, one after the
+//! other; neither side is held in memory.
+
+use crate::found::Found;
+use crate::stored;
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use common::backup::archive;
+use common::backup::catalog::INDEX;
+use common::backup::index::{Member, Reader, Record};
+use common::backup::manifest::{Content, Kind};
+use common::backup::scan::Scanner;
+use common::interrupt;
+use common::progress::Progress;
+use std::cell::RefCell;
+use std::io::BufReader;
+use std::rc::Rc;
+
+/// Checks the stored bytes and the content of a backup.
+///
+/// # Errors
+///
+/// The first thing that is not as recorded.
+pub fn check(found: &Found, threads: usize) -> Result<()> {
+    stored::check_small(found)?;
+    let manifest = &found.manifest;
+    let mut expected = index(found)?;
+    let mut scanner = (manifest.kind != Kind::Stream).then(|| Scanner::new(manifest.kind));
+    let mut progress = Progress::start(&manifest.subject, manifest.content.as_ref().map_or(0, |content| content.rows));
+    let mut bytes = 0;
+    let name = found.archive();
+    let file = found.dir.open_file(&name).with_context(|| format!("cannot read {:?}", found.dir.join(&name)))?;
+
+    let failure = Rc::new(RefCell::new(None));
+    let members = Members { reader: index(found)?, chunk: Vec::new().into_iter(), failure: Rc::clone(&failure) };
+    let read = archive::read(manifest.archive.codec, threads, file, members, |piece| {
+        interrupt::check()?;
+        bytes += piece.len() as u64;
+        if let Some(scanner) = &mut scanner {
+            scanner.feed(piece).context("the dump is damaged")?;
+            scanner.records().try_for_each(|record| compare(&mut expected, &record))?;
+        }
+        progress.update(scanner.as_ref().map_or(0, Scanner::rows), bytes);
+        Ok(())
+    });
+    if let Some(error) = failure.borrow_mut().take() {
+        return Err(error);
+    }
+    let totals = read?;
+    let recorded = &manifest.archive;
+    stored::compare(
+        "the archive",
+        (totals.stored_bytes, &totals.stored_sha256),
+        (recorded.stored_bytes, &recorded.stored_sha256),
+    )?;
+    stored::compare(
+        "the dump",
+        (totals.plain_bytes, &totals.plain_sha256),
+        (recorded.plain_bytes, &recorded.plain_sha256),
+    )?;
+    let content = match &mut scanner {
+        None => None,
+        Some(scanner) => {
+            let content = scanner.finish()?;
+            scanner.records().try_for_each(|record| compare(&mut expected, &record))?;
+            Some(content)
+        }
+    };
+    ensure_all_seen(&mut expected)?;
+    compare_totals(content.as_ref(), manifest.content.as_ref())
+}
+
+fn index(found: &Found) -> Result<Reader<BufReader<std::fs::File>>> {
+    let name = found.name(INDEX);
+    let file = found.dir.open_file(&name).with_context(|| format!("cannot read {:?}", found.dir.join(&name)))?;
+    Ok(Reader::new(BufReader::new(file)))
+}
+
+type Index = Reader<BufReader<std::fs::File>>;
+
+/// One record of the dump against the next one of the index.
+fn compare(expected: &mut Index, record: &Record) -> Result<()> {
+    let next = expected.next_record().context("the index is damaged")?;
+    let Some(next) = next.filter(|next| !matches!(next, Record::Members(_))) else {
+        bail!("the dump holds {}, which the index does not know", record.shown());
+    };
+    if next == *record {
+        return Ok(());
+    }
+    if let (Record::Table(recorded), Record::Table(found)) = (&next, record)
+        && (&recorded.schema, &recorded.name) == (&found.schema, &found.name)
+    {
+        let rows = if recorded.rows == found.rows { "other rows".to_owned() } else { format!("{} rows", found.rows) };
+        bail!("{} holds {rows}, but {} were recorded", record.shown(), recorded.rows);
+    }
+    bail!("the dump holds {}, where the index has {} or another digest", record.shown(), next.shown());
+}
+
+fn ensure_all_seen(expected: &mut Index) -> Result<()> {
+    while let Some(record) = expected.next_record().context("the index is damaged")? {
+        ensure!(matches!(record, Record::Members(_)), "{} is missing from the dump", record.shown());
+    }
+    Ok(())
+}
+
+fn compare_totals(found: Option<&Content>, recorded: Option<&Content>) -> Result<()> {
+    if found == recorded {
+        return Ok(());
+    }
+    Err(anyhow!("the manifest's counts are not those of the dump: it says {recorded:?}, the dump has {found:?}"))
+}
+
+/// The members that an index lists; what goes wrong while it is read is kept for the caller, since an iterator can only
+/// end.
+struct Members {
+    reader: Index,
+    chunk: std::vec::IntoIter<Member>,
+    failure: Rc<RefCell<Option<anyhow::Error>>>,
+}
+
+impl Iterator for Members {
+    type Item = Member;
+
+    fn next(&mut self) -> Option<Member> {
+        loop {
+            if let Some(member) = self.chunk.next() {
+                return Some(member);
+            }
+            match self.reader.next_record() {
+                Ok(Some(Record::Members(members))) => self.chunk = members.into_iter(),
+                Ok(Some(_)) => {}
+                Ok(None) => return None,
+                Err(error) => {
+                    *self.failure.borrow_mut() = Some(error.context("the index is damaged"));
+                    return None;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Are the stored bytes those that were written? SHA-256 of every file, against manifest and checksum file.
+
+use crate::found::Found;
+use anyhow::{Context as _, Result, bail, ensure};
+use common::backup::catalog::{INDEX, MANIFEST, SHA256};
+
+/// The largest checksum file: three lines.
+const LIMIT: u64 = 4096;
+
+/// Checks all files of a backup.
+///
+/// # Errors
+///
+/// The first file that is not as recorded.
+pub fn check(found: &Found) -> Result<()> {
+    check_small(found)?;
+    let archive = &found.manifest.archive;
+    let (bytes, sha256) = digest(found, &found.archive())?;
+    compare("the archive", (bytes, &sha256), (archive.stored_bytes, &archive.stored_sha256))
+}
+
+/// Checks index, manifest and checksum file, but not the archive.
+///
+/// # Errors
+///
+/// The first file that is not as recorded.
+pub fn check_small(found: &Found) -> Result<()> {
+    let manifest = &found.manifest;
+    let (bytes, sha256) = digest(found, &found.name(INDEX))?;
+    compare("the index", (bytes, &sha256), (manifest.index.bytes, &manifest.index.sha256))?;
+    let name = found.name(SHA256);
+    let sums = found.dir.read(&name, LIMIT).with_context(|| format!("cannot read {:?}", found.dir.join(&name)))?;
+    let lines = [
+        (manifest.archive.stored_sha256.as_str(), found.archive()),
+        (manifest.index.sha256.as_str(), found.name(INDEX)),
+        (&common::backup::sha256(&found.manifest_bytes), found.name(MANIFEST)),
+    ];
+    let expected: String = lines.iter().map(|(digest, file)| format!("{digest}  {file}\n")).collect();
+    ensure!(sums == expected.as_bytes(), "the manifest and {name:?} do not belong together, or one is damaged");
+    Ok(())
+}
+
+fn digest(found: &Found, name: &str) -> Result<(u64, String)> {
+    let act = || format!("cannot read {:?}", found.dir.join(name));
+    let file = found.dir.open_file(name).with_context(act)?;
+    common::backup::sha256_of(file).with_context(act)
+}
+
+/// Compares size and digest of a file with what was recorded.
+///
+/// # Errors
+///
+/// What differs.
+pub fn compare(what: &str, found: (u64, &str), recorded: (u64, &str)) -> Result<()> {
+    if found.0 != recorded.0 {
+        bail!("{what} has {} bytes, but {} were written", found.0, recorded.0);
+    }
+    ensure!(found.1 == recorded.1, "{what} is damaged: its SHA-256 is not the recorded one");
+    Ok(())
+}

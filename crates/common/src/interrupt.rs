@@ -1,0 +1,98 @@
+//! SIGINT, SIGTERM and SIGHUP: stop the children, let the stages clean up, end with 128+n.
+//!
+//! A thread waits for the signals. It ends the child programs that run, so that whoever reads from them sees the end
+//! of the stream, finds [`requested`], and returns an error; partial files go by their `Drop`. A second signal ends the
+//! process at once.
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+static REQUESTED: AtomicI32 = AtomicI32::new(0);
+static CHILDREN: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// Starts to listen; called once by `program`, before any other thread exists.
+///
+/// # Errors
+///
+/// When the handlers cannot be installed.
+pub fn listen() -> std::io::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            if REQUESTED.swap(signal, Ordering::SeqCst) != 0 {
+                end(signal);
+            }
+            for child in children().iter() {
+                terminate(*child);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// The signal that asked this run to stop, if one did.
+pub fn requested() -> Option<i32> {
+    match REQUESTED.load(Ordering::SeqCst) {
+        0 => None,
+        signal => Some(signal),
+    }
+}
+
+/// Fails once a signal has asked this run to stop.
+///
+/// # Errors
+///
+/// "stopped by SIGTERM" and the like.
+pub fn check() -> anyhow::Result<()> {
+    match requested() {
+        None => Ok(()),
+        Some(signal) => Err(anyhow::anyhow!("stopped by {}", name(signal))),
+    }
+}
+
+/// Ends the process by the signal itself, so that the caller sees 128+n.
+pub fn end(signal: i32) {
+    drop(signal_hook::low_level::emulate_default_handler(signal));
+}
+
+fn terminate(group: Pid) {
+    // A group that has ended in the meantime is what we want.
+    if let Err(error) = kill_process_group(group, Signal::TERM) {
+        crate::debug!("cannot end process group {group}: {error}");
+    }
+}
+
+fn name(signal: i32) -> &'static str {
+    match signal {
+        SIGHUP => "SIGHUP",
+        SIGINT => "SIGINT",
+        _ => "SIGTERM",
+    }
+}
+
+fn children() -> std::sync::MutexGuard<'static, Vec<Pid>> {
+    CHILDREN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A child's process group that is ended when a signal arrives, for as long as this lives.
+#[derive(Debug)]
+pub struct Registered(Pid);
+
+impl Registered {
+    /// Registers the group that a child leads.
+    pub fn new(group: Pid) -> Self {
+        children().push(group);
+        if requested().is_some() {
+            terminate(group);
+        }
+        Self(group)
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        children().retain(|group| *group != self.0);
+    }
+}

@@ -1,0 +1,163 @@
+//! Asks a server something, through `psql`.
+//!
+//! Every question is a constant statement that yields one line of JSON, every name in it is qualified, and the session's
+//! `search_path` is empty: nothing that an owner of the database defines can be called by accident. Source: THREATS G9.
+
+use super::client::{Access, Client, Clients, PINNED};
+use crate::hint::{self, Hint as _};
+use crate::process::{Input, Running};
+use anyhow::{Context as _, Result, anyhow};
+use serde::de::DeserializeOwned;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::ChildStdin;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+/// How long one answer may take.
+const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// The longest answer: a list of a hundred thousand databases stays below it.
+const ANSWER: u64 = 16 << 20;
+
+/// An open session.
+#[derive(Debug)]
+pub struct Session {
+    running: Option<Running>,
+    stdin: ChildStdin,
+    lines: Receiver<std::io::Result<String>>,
+    foreign: bool,
+}
+
+impl Session {
+    /// Connects, and makes sure that the settings that were asked for are in force.
+    ///
+    /// # Errors
+    ///
+    /// What psql says, with a hint; a connection pool that swallows settings is refused.
+    pub fn open(clients: &Clients, psql: &Client, access: &Access) -> Result<Self> {
+        let mut running = clients
+            .command(psql, access, "nightshift")?
+            .args(["--no-psqlrc", "--no-align", "--tuples-only", "--quiet", "--set=ON_ERROR_STOP=1"])
+            // psql would print notices of the server among the answers' errors.
+            .env("PGCLIENTENCODING", "UTF8")
+            .start(Input::Pipe)?;
+        let stdin = running.stdin()?;
+        let stdout = running.stdout()?;
+        let (sender, lines) = sync_channel(1);
+        std::thread::spawn(move || {
+            let mut reader = BufReader::new(stdout);
+            loop {
+                let mut line = String::new();
+                let read = (&mut reader).take(ANSWER).read_line(&mut line);
+                let is_last = matches!(read, Ok(0) | Err(_));
+                // The session may be gone; and the end of the stream is told by hanging up.
+                if matches!(read, Ok(0)) || sender.send(read.map(|_| line)).is_err() || is_last {
+                    break;
+                }
+            }
+        });
+        let mut session = Self { running: Some(running), stdin, lines, foreign: access.foreign.is_some() };
+        session.check_settings()?;
+        Ok(session)
+    }
+
+    /// Asks one question; the statement must yield one row with one JSON value.
+    ///
+    /// # Errors
+    ///
+    /// What psql says, with a hint, or "gave no answer".
+    pub fn ask<T: DeserializeOwned>(&mut self, statement: &str) -> Result<T> {
+        // A failing write means that psql has ended; why, it says on standard error.
+        let sent = self.stdin.write_all(format!("{statement};\n").as_bytes()).and_then(|()| self.stdin.flush());
+        let line = match sent.map(|()| self.lines.recv_timeout(ANSWER_TIME)) {
+            Ok(Ok(line)) => line.context("cannot read from psql")?,
+            Ok(Err(RecvTimeoutError::Timeout)) => {
+                return Err(anyhow!("the server gave no answer within {}", crate::units::duration(ANSWER_TIME)))
+                    .hint("is it overloaded, or is a lock held on the system catalogs?");
+            }
+            Ok(Err(RecvTimeoutError::Disconnected)) | Err(_) => return Err(self.failure()),
+        };
+        serde_json::from_str(line.trim_end()).context("cannot read the server's answer")
+    }
+
+    fn failure(&mut self) -> anyhow::Error {
+        let Some(running) = self.running.take() else { return anyhow!("psql has ended") };
+        match running.finish(Some(ANSWER_TIME)) {
+            Err(error) => error,
+            Ok(finished) => explain(&finished.said(), self.foreign),
+        }
+    }
+
+    /// A pool that does not know a setting drops it, and then the two passes of a proof would not agree.
+    fn check_settings(&mut self) -> Result<()> {
+        let names: Vec<_> =
+            PINNED.iter().map(|(name, _)| format!("'{name}', pg_catalog.current_setting('{name}')")).collect();
+        let found: serde_json::Map<String, serde_json::Value> =
+            self.ask(&format!("SELECT pg_catalog.json_build_object({})", names.join(", ")))?;
+        for (name, value) in PINNED {
+            // An empty search_path is shown as `""` by newer servers.
+            let shown = found.get(name).and_then(|shown| shown.as_str()).unwrap_or_default();
+            if shown.trim_matches('"') != value {
+                return Err(pool(format!(
+                    "something between here and the server drops settings ({name} is {shown:?})"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Fails where two sessions share one server process, as they do behind a pool in transaction mode: pg_dump would
+/// then see the settings and snapshots of others.
+///
+/// # Errors
+///
+/// With the way around the pool as a hint.
+pub fn refuse_transaction_pool(clients: &Clients, psql: &Client, access: &Access, first: &mut Session) -> Result<()> {
+    const PID: &str = "SELECT pg_catalog.to_json(pg_catalog.pg_backend_pid())";
+    // A pool hands its last used server process to the next client, so one of these pairs agrees.
+    let before: u32 = first.ask(PID)?;
+    let second: u32 = Session::open(clients, psql, access)?.ask(PID)?;
+    let after: u32 = first.ask(PID)?;
+    if before == second || before != after {
+        return Err(pool("a connection pool in transaction mode stands in front of the server".to_owned()));
+    }
+    Ok(())
+}
+
+fn pool(message: String) -> anyhow::Error {
+    hint::with(
+        anyhow!(message),
+        "connect to the server itself, usually port 5432 on its own host, not to PgBouncer or a \"pooler\" address",
+    )
+}
+
+/// What libpq says, and what to do about it.
+fn explain(said: &str, foreign: bool) -> anyhow::Error {
+    let has = |text: &str| said.contains(text);
+    let advice = if has("unsupported startup parameter") {
+        return pool(format!("a connection pool stands in front of the server: {said}"));
+    } else if foreign && (has("no password supplied") || has("fe_sendauth")) {
+        "the address came from a file of another user, so only a password in that file is sent; put it there"
+    } else if has("no password supplied") {
+        "put the password into ~/.pgpass (mode 0600) or PGPASSWORD"
+    } else if has("password authentication failed") {
+        "check user and password: in ~/.pgpass, PGPASSWORD, or the file that holds DATABASE_URL"
+    } else if has("could not translate host name") || has("Name or service not known") {
+        "check the host name"
+    } else if has("Connection refused") || has("No such file or directory") {
+        "is the server running there? check host and port, or the socket directory"
+    } else if has("timeout expired") {
+        "the server does not answer in time: check host, port and firewall; PGCONNECT_TIMEOUT sets the limit"
+    } else if has("does not exist") {
+        "list the databases with: psql -l"
+    } else if has("Peer authentication failed") {
+        "run as the operating-system user of that role, or name one with --run-as"
+    } else if has("no pg_hba.conf entry") {
+        "the server refuses this user from this address: see its pg_hba.conf"
+    } else if has("permission denied") {
+        "give the role what it lacks; pg_read_all_data and pg_monitor are enough for a dump"
+    } else {
+        return anyhow!("cannot connect: {said}");
+    };
+    hint::with(anyhow!("cannot connect: {said}"), advice)
+}

@@ -1,0 +1,386 @@
+//! Child programs: found once, no shell, a clean environment, a time limit, standard error kept, the status checked.
+
+use crate::dirfd::is_trusted_program_dir;
+use crate::hint::Hint as _;
+use crate::interrupt::Registered;
+use anyhow::{Context as _, Result, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::ffi::{OsStr, OsString};
+use std::io::Read as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How much of a child's standard error is kept: the head says what went wrong first.
+const KEPT_STDERR: usize = 64 * 1024;
+/// How long a child may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(5);
+/// What every child gets of our environment, if it is set.
+const ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR"];
+
+/// An unprivileged user that children run as when we are root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The login name.
+    pub name: String,
+    /// Its user id.
+    pub uid: u32,
+    /// Its primary group.
+    pub gid: u32,
+    /// Its home directory, where its own pgpass lies.
+    pub home: PathBuf,
+}
+
+impl User {
+    /// Looks up a user by name.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such user.
+    pub fn named(name: &str) -> Result<Self> {
+        let user = nix::unistd::User::from_name(name)
+            .with_context(|| format!("cannot look up user {name:?}"))?
+            .with_context(|| format!("no user {name:?}"))?;
+        Ok(Self { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), home: user.dir })
+    }
+}
+
+/// Finds a program in the directories of PATH that only root or we can write to.
+pub fn find(name: &str) -> Option<PathBuf> {
+    find_all(name).into_iter().next()
+}
+
+/// Every program of this name in the trusted directories of PATH, in its order.
+pub fn find_all(name: &str) -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+    std::env::split_paths(&path)
+        .filter(|dir| is_trusted_program_dir(dir))
+        .map(|dir| dir.join(name))
+        .filter(|program| is_executable(program))
+        .collect()
+}
+
+/// Whether a path is a regular file that somebody may execute.
+pub fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|stat| stat.is_file() && stat.permissions().mode() & 0o111 != 0)
+}
+
+/// A program with its arguments, ready to start.
+#[derive(Debug)]
+pub struct Program {
+    command: Command,
+    name: String,
+}
+
+impl Program {
+    /// A program by absolute path, with nothing of our environment but PATH, HOME, the locale, TZ and TMPDIR.
+    pub fn new(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let mut command = Command::new(path);
+        command.env_clear().stdin(Stdio::null()).process_group(0);
+        for variable in ENVIRONMENT {
+            if let Some(value) = std::env::var_os(variable) {
+                command.env(variable, value);
+            }
+        }
+        for (variable, value) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("LC_") {
+                command.env(variable, value);
+            }
+        }
+        Self { command, name }
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Hands on the variables of our environment whose name the test accepts.
+    pub fn envs_where(mut self, accepts: impl Fn(&str) -> bool) -> Self {
+        for (name, value) in std::env::vars_os() {
+            if name.to_str().is_some_and(&accepts) {
+                self.command.env(name, value);
+            }
+        }
+        self
+    }
+
+    /// Runs the program as another user, without our supplementary groups, in `/`. Only root can.
+    pub fn run_as(mut self, user: &User) -> Self {
+        // std sets no groups, then the group, then the user, each for real, effective and saved id at once, between
+        // fork and exec: the child can never come back to root.
+        self.command.gid(user.gid).uid(user.uid).current_dir("/");
+        self.command.env("HOME", &user.home).env("USER", &user.name).env("LOGNAME", &user.name);
+        self
+    }
+
+    /// The name of the program, for messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Starts the program with its standard output, and where wanted its standard input, as pipes.
+    ///
+    /// # Errors
+    ///
+    /// "cannot run …".
+    pub fn start(mut self, input: Input) -> Result<Running> {
+        if input == Input::Pipe {
+            self.command.stdin(Stdio::piped());
+        }
+        crate::debug!(
+            "run {:?}",
+            self.command.get_args().fold(self.name.clone(), |line, arg| line + " " + &arg.to_string_lossy())
+        );
+        let path: OsString = self.command.get_program().to_owned();
+        let mut child = self
+            .command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run {path:?}"))?;
+        let group = Pid::from_child(&child);
+        let stderr = child.stderr.take().map(|mut stderr| {
+            std::thread::spawn(move || {
+                let mut kept = Vec::new();
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = stderr.read(&mut buffer) {
+                    let room = KEPT_STDERR.saturating_sub(kept.len());
+                    kept.extend_from_slice(&buffer[..count.min(room)]);
+                }
+                kept
+            })
+        });
+        Ok(Running { registered: Registered::new(group), child, group, name: self.name, stderr, ended: None })
+    }
+
+    /// Runs the program to its end within a time limit and returns its standard output.
+    ///
+    /// # Errors
+    ///
+    /// "cannot run …", or what [`Running::finish`] says; more than `limit` bytes of output are an error too.
+    pub fn output(self, time: Duration, limit: usize) -> Result<Vec<u8>> {
+        let name = self.name.clone();
+        let mut running = self.start(Input::None)?;
+        let stdout = running.stdout()?;
+        let reader = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            stdout.take(limit as u64 + 1).read_to_end(&mut bytes).map(|_| bytes)
+        });
+        let finished = running.finish(Some(time))?;
+        let bytes = reader
+            .join()
+            .map_err(|_| anyhow!("reading from {name} panicked"))?
+            .with_context(|| format!("cannot read from {name}"))?;
+        if bytes.len() > limit {
+            bail!("{name} printed more than {}", crate::units::size(limit as u64));
+        }
+        finished.success()?;
+        Ok(bytes)
+    }
+}
+
+/// Whether a child's standard input is a pipe of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// /dev/null.
+    None,
+    /// A pipe, see [`Running::stdin`].
+    Pipe,
+}
+
+/// A running child, the leader of its own process group; killed when dropped.
+#[derive(Debug)]
+pub struct Running {
+    #[expect(dead_code, reason = "unregisters the group when it goes")]
+    registered: Registered,
+    child: Child,
+    group: Pid,
+    name: String,
+    stderr: Option<JoinHandle<Vec<u8>>>,
+    ended: Option<ExitStatus>,
+}
+
+impl Running {
+    /// The child's standard output, once.
+    ///
+    /// # Errors
+    ///
+    /// When it was taken before.
+    pub fn stdout(&mut self) -> Result<ChildStdout> {
+        self.child.stdout.take().context("standard output was taken before")
+    }
+
+    /// The child's standard input, once.
+    ///
+    /// # Errors
+    ///
+    /// When it was taken before or is no pipe.
+    pub fn stdin(&mut self) -> Result<ChildStdin> {
+        self.child.stdin.take().context("standard input was taken before")
+    }
+
+    /// Waits for the end, for at most `time`.
+    ///
+    /// # Errors
+    ///
+    /// When the time is over (the group is ended first) or a signal asked us to stop.
+    pub fn finish(mut self, time: Option<Duration>) -> Result<Finished> {
+        let began = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        let status = loop {
+            if let Some(status) = self.child.try_wait().with_context(|| format!("cannot wait for {}", self.name))? {
+                break status;
+            }
+            if time.is_some_and(|time| began.elapsed() >= time) {
+                self.end();
+                return Err(anyhow!("{} gave no answer within {}", self.name, crate::units::duration(began.elapsed())))
+                    .hint("is the server reachable and not blocked?");
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        };
+        self.ended = Some(status);
+        let stderr = self.stderr.take().map(|thread| thread.join().unwrap_or_default()).unwrap_or_default();
+        Ok(Finished { name: std::mem::take(&mut self.name), status, stderr: crate::text::bytes(&stderr) })
+    }
+
+    /// Ends the whole group: SIGTERM, and SIGKILL if that is not enough.
+    fn end(&mut self) {
+        if self.ended.is_some() {
+            return;
+        }
+        signal(self.group, Signal::TERM);
+        let began = Instant::now();
+        while began.elapsed() < GRACE {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                self.ended = Some(status);
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Also when the leader has ended: members of its group may live on.
+        signal(self.group, Signal::KILL);
+        if self.ended.is_none() {
+            self.ended = self.child.wait().ok();
+        }
+    }
+}
+
+/// Signals a group; one that has ended in the meantime is what we want.
+fn signal(group: Pid, signal: Signal) {
+    if let Err(error) = kill_process_group(group, signal) {
+        crate::debug!("cannot signal process group {group}: {error}");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // The reader of our pipe is gone, so a child that writes ends by itself, but not one that waits.
+        self.child.stdout = None;
+        self.child.stdin = None;
+        self.end();
+    }
+}
+
+/// How a child ended.
+#[derive(Debug)]
+pub struct Finished {
+    name: String,
+    /// The wait status.
+    pub status: ExitStatus,
+    /// Its standard error, the first 64 KiB.
+    pub stderr: String,
+}
+
+impl Finished {
+    /// Fails unless the child ended with 0; the error holds what it said on standard error.
+    ///
+    /// # Errors
+    ///
+    /// "pg_dump failed with exit code 1: …" or "pg_dump was killed by signal 9: …".
+    pub fn success(&self) -> Result<()> {
+        if self.status.success() {
+            return Ok(());
+        }
+        let said = self.said();
+        let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+        match (self.status.code(), self.status.signal()) {
+            (Some(code), _) => bail!("{} failed with exit code {code}{said}", self.name),
+            (None, Some(signal)) => bail!("{} was killed by signal {signal}{said}", self.name),
+            (None, None) => bail!("{} ended with {}{said}", self.name, self.status),
+        }
+    }
+
+    /// The lines of standard error, joined; without the program's own name in front of each.
+    pub fn said(&self) -> String {
+        let own = format!("{}: ", self.name);
+        let lines: Vec<_> = self
+            .stderr
+            .lines()
+            .map(|line| line.strip_prefix(&own).unwrap_or(line).trim())
+            .map(|line| line.strip_prefix("error: ").unwrap_or(line))
+            .filter(|line| !line.is_empty())
+            .collect();
+        lines.join("; ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Program {
+        Program::new(Path::new("/bin/sh")).arg("-c").arg(script)
+    }
+
+    #[test]
+    fn a_failure_says_what_the_program_said() {
+        let error = sh("echo 'sh: error: no way' >&2; exit 4").output(Duration::from_secs(10), 10).unwrap_err();
+
+        assert_eq!(error.to_string(), "sh failed with exit code 4: no way");
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_ended_with_its_children() {
+        let began = Instant::now();
+
+        let error = sh("sleep 60 & wait").output(Duration::from_millis(100), 10).unwrap_err();
+
+        assert!(error.to_string().starts_with("sh gave no answer within"), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn endless_output_is_cut() {
+        let error = sh("head -c 100000 /dev/zero").output(Duration::from_secs(10), 1000).unwrap_err();
+
+        assert!(error.to_string().contains("printed more than") || error.to_string().contains("signal 13"), "{error}");
+    }
+
+    #[test]
+    fn a_child_sees_nothing_of_our_environment_but_the_usual() {
+        let bytes = sh("env | cut -d= -f1").output(Duration::from_secs(10), 10_000).unwrap();
+
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(!text.contains("CARGO"), "{text}");
+        assert!(text.contains("PATH"), "{text}");
+    }
+}

@@ -1,0 +1,489 @@
+//! What a run has to say: a list of items, in five formats.
+//!
+//! A format is a pure function of the report; only `program` writes to the outside. Keys and metric names keep their
+//! meaning within a major version.
+
+use crate::status::{Code, Status};
+use crate::text;
+use crate::units::{self, Stamp};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// A named fact of an item: `pgbackup_stored_bytes`, `"stored_bytes": …`.
+///
+/// The name ends in its unit (`_bytes`, `_seconds`, `_at`) unless it counts something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Lower case with underscores.
+    pub name: &'static str,
+    /// One constant sentence: Prometheus drops a metric whose help differs between two files.
+    pub help: &'static str,
+}
+
+impl Key {
+    /// A key with its help text.
+    pub const fn new(name: &'static str, help: &'static str) -> Self {
+        Self { name, help }
+    }
+}
+
+/// The value of a fact.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A name, a path, a digest.
+    Text(String),
+    /// Several names.
+    Texts(Vec<String>),
+    /// A number of things.
+    Count(u64),
+    /// A size in bytes.
+    Bytes(u64),
+    /// A length of time.
+    Seconds(Duration),
+    /// A point in time.
+    At(Stamp),
+    /// Yes or no.
+    Flag(bool),
+}
+
+/// One subject, its status, one sentence, and facts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// What was looked at or worked on: a database, a path, a target.
+    pub subject: String,
+    /// The verdict.
+    pub status: Status,
+    /// One sentence, lower case, no full stop.
+    pub message: String,
+    /// What to do about it.
+    pub hints: Vec<String>,
+    /// Facts in the order they are shown.
+    pub fields: Vec<(Key, Value)>,
+    /// What an action made; printed on a line of its own, also with `-q`.
+    pub result: Option<String>,
+    /// The subject is locked by another run.
+    pub busy: bool,
+}
+
+impl Item {
+    /// An item without facts.
+    pub fn new(subject: impl Into<String>, status: Status, message: impl Into<String>) -> Self {
+        Self {
+            subject: subject.into(),
+            status,
+            message: message.into(),
+            hints: Vec::new(),
+            fields: Vec::new(),
+            result: None,
+            busy: false,
+        }
+    }
+
+    /// An item that says what went wrong, with the hints of the error.
+    pub fn failed(subject: impl Into<String>, status: Status, error: &anyhow::Error) -> Self {
+        let message = text::redact(&format!("{error:#}")).into_owned();
+        let mut item = Self::new(subject, status, message);
+        item.hints = crate::hint::of(error);
+        item.busy = error.chain().any(|cause| cause.is::<crate::lock::Held>());
+        item
+    }
+
+    /// Adds a fact.
+    pub fn with(mut self, key: Key, value: Value) -> Self {
+        self.fields.push((key, value));
+        self
+    }
+}
+
+/// Who reads the text format: an action tool prints what it made, a check tool prints verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// The path of each thing made, one a line; what failed is on standard error.
+    Action,
+    /// `STATUS subject: message`, one a line.
+    Check,
+}
+
+/// The formats of `--format` and `--write`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people and pipes: a path a line (action tools), `STATUS subject: message` (check tools)
+    Text,
+    /// One object a line: tool, time, subject, status, message and facts with units in their names
+    Json,
+    /// `tool_key='value'` lines for eval in a shell
+    Sh,
+    /// Monitoring Plugins: one line with performance data, then one line an item
+    Nagios,
+    /// Prometheus text format, for the textfile collector of node_exporter
+    Prometheus,
+}
+
+/// How much of a report is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// Every item.
+    All,
+    /// Only what is not OK (`-q`), and results.
+    Trouble,
+}
+
+/// All findings of one run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The tool's name; prefix of shell variables and metrics.
+    pub tool: &'static str,
+    /// How the text format reads.
+    pub style: Style,
+    /// When the run began.
+    pub time: Stamp,
+    /// The findings, in the order of the work.
+    pub items: Vec<Item>,
+    /// Standard output carried a data stream, so the report may not go there.
+    pub streamed: bool,
+}
+
+impl Report {
+    /// A report without findings; it counts as UNKNOWN until it has one.
+    pub fn new(tool: &'static str, style: Style, time: Stamp) -> Self {
+        Self { tool, style, time, items: Vec::new(), streamed: false }
+    }
+
+    /// Adds a finding.
+    pub fn push(&mut self, item: Item) {
+        self.items.push(item);
+    }
+
+    /// The worst status; zero items are never OK.
+    pub fn status(&self) -> Status {
+        self.items.iter().map(|item| item.status).max().unwrap_or(Status::Unknown)
+    }
+
+    /// The exit code: the worst status, or 75 where all that is wrong is a lock held by another run.
+    pub fn code(&self) -> Code {
+        let mut trouble = self.items.iter().filter(|item| item.status != Status::Ok).peekable();
+        if trouble.peek().is_some() && trouble.all(|item| item.busy) {
+            return Code::Busy;
+        }
+        self.status().code()
+    }
+
+    /// The report in a format, ending in a newline unless it is empty.
+    pub fn render(&self, format: Format, show: Show) -> String {
+        match format {
+            Format::Text => self.text(show),
+            Format::Json => self.json(show),
+            Format::Sh => self.sh(),
+            Format::Nagios => self.nagios(show),
+            Format::Prometheus => self.prometheus(),
+        }
+    }
+
+    fn shown(&self, show: Show) -> impl Iterator<Item = &Item> {
+        self.items.iter().filter(move |item| show == Show::All || item.status != Status::Ok)
+    }
+
+    fn text(&self, show: Show) -> String {
+        match self.style {
+            Style::Action => {
+                self.items.iter().filter_map(|item| item.result.as_ref()).map(|result| format!("{result}\n")).collect()
+            }
+            Style::Check => self
+                .shown(show)
+                .map(|item| {
+                    let subject = text::line(&item.subject);
+                    let mut lines = format!("{} {subject}: {}\n", item.status.word(), text::line(&item.message));
+                    for hint in &item.hints {
+                        push(&mut lines, format_args!("  hint: {}\n", text::line(hint)));
+                    }
+                    lines
+                })
+                .collect(),
+        }
+    }
+
+    fn json(&self, show: Show) -> String {
+        self.items
+            .iter()
+            .filter(|item| show == Show::All || item.status != Status::Ok || item.result.is_some())
+            .map(|item| {
+                let document = serde_json::Value::Object(self.object(item)).to_string();
+                format!("{}\n", text::json(&document))
+            })
+            .collect()
+    }
+
+    /// The keys and values of an item's JSON object.
+    pub fn object(&self, item: &Item) -> serde_json::Map<String, serde_json::Value> {
+        let mut object = serde_json::Map::new();
+        object.insert("tool".into(), self.tool.into());
+        object.insert("time".into(), self.time.rfc3339().into());
+        object.insert("subject".into(), item.subject.clone().into());
+        object.insert("status".into(), item.status.word().into());
+        object.insert("message".into(), item.message.clone().into());
+        if !item.hints.is_empty() {
+            object.insert("hints".into(), item.hints.clone().into());
+        }
+        for (key, value) in &item.fields {
+            let value = match value {
+                Value::Text(text) => text.clone().into(),
+                Value::Texts(texts) => texts.clone().into(),
+                Value::Count(number) | Value::Bytes(number) => (*number).into(),
+                Value::Seconds(time) => rounded(*time).into(),
+                Value::At(stamp) => stamp.rfc3339().into(),
+                Value::Flag(flag) => (*flag).into(),
+            };
+            object.insert(key.name.into(), value);
+        }
+        object
+    }
+
+    /// Assignments for `eval`: numbered per item, and without a number where there is exactly one.
+    fn sh(&self) -> String {
+        let tool = identifier(self.tool);
+        let mut lines = String::new();
+        push(&mut lines, format_args!("{tool}_items={}\n", self.items.len()));
+        push(&mut lines, format_args!("{tool}_code={}\n", self.code() as u8));
+        for (number, item) in self.items.iter().enumerate() {
+            for (key, value) in self.object(item) {
+                if key == "tool" || key == "time" {
+                    continue;
+                }
+                let value = match value {
+                    serde_json::Value::String(text) => text,
+                    serde_json::Value::Array(list) => {
+                        let words: Vec<_> = list.iter().filter_map(serde_json::Value::as_str).collect();
+                        words.join("\n")
+                    }
+                    other => other.to_string(),
+                };
+                // A shell variable cannot hold a NUL, and no name or path of ours may hold one.
+                let value = text::sh(&value.replace('\0', ""));
+                push(&mut lines, format_args!("{tool}_{key}_{}={value}\n", number + 1));
+                if self.items.len() == 1 {
+                    push(&mut lines, format_args!("{tool}_{key}={value}\n"));
+                }
+            }
+        }
+        lines
+    }
+
+    fn nagios(&self, show: Show) -> String {
+        let worst = self.status();
+        let name = self.tool.to_uppercase();
+        let summary = match self.items.as_slice() {
+            [] => "nothing to report".to_owned(),
+            [item] => format!("{}: {}", item.subject, item.message),
+            items => summary(items),
+        };
+        let mut out = format!("{name} {} - {}", worst.word(), text::nagios(&summary));
+        let data = self.performance_data();
+        if !data.is_empty() {
+            push(&mut out, format_args!(" | {data}"));
+        }
+        out.push('\n');
+        if self.items.len() > 1 {
+            // The worst first: monitoring cores cut long output.
+            let mut items: Vec<_> = self.shown(show).collect();
+            items.sort_by_key(|item| std::cmp::Reverse(item.status));
+            for item in items {
+                let line = format!("{} {}: {}", item.status.word(), item.subject, item.message);
+                out.push_str(&text::nagios(&line));
+                out.push('\n');
+            }
+        }
+        out
+    }
+
+    fn performance_data(&self) -> String {
+        let mut data = Vec::new();
+        for item in &self.items {
+            for (key, value) in &item.fields {
+                let (number, unit) = match value {
+                    Value::Count(count) => (count.to_string(), ""),
+                    Value::Bytes(bytes) => (bytes.to_string(), "B"),
+                    Value::Seconds(time) => (format!("{}", rounded(*time)), "s"),
+                    Value::Text(_) | Value::Texts(_) | Value::At(_) | Value::Flag(_) => continue,
+                };
+                let label = match self.items.len() {
+                    1 => key.name.to_owned(),
+                    _ => format!("{} {}", item.subject, key.name),
+                };
+                let label = text::nagios(&label).replace('=', "_");
+                data.push(format!("'{label}'={number}{unit}"));
+            }
+        }
+        data.join(" ")
+    }
+
+    fn prometheus(&self) -> String {
+        let tool = identifier(self.tool);
+        let mut out = String::new();
+        family(
+            &mut out,
+            &format!("{tool}_last_run_timestamp_seconds"),
+            "When the last run began",
+            &[(String::new(), self.time.seconds().to_string())],
+        );
+        let label = |item: &Item| format!("{{subject=\"{}\"}}", text::prometheus(&item.subject));
+        let states: Vec<_> =
+            self.items.iter().map(|item| (label(item), (item.status.code() as u8).to_string())).collect();
+        family(&mut out, &format!("{tool}_status"), "0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN", &states);
+        // Series of one family must stand together, so collect by name first; the order of names is kept stable.
+        let mut families: BTreeMap<String, (&str, Vec<Series>)> = BTreeMap::new();
+        for item in &self.items {
+            for (key, value) in &item.fields {
+                let Some((name, number)) = metric(key, value) else { continue };
+                let series = families.entry(format!("{tool}_{name}")).or_insert_with(|| (key.help, Vec::new()));
+                series.1.push((label(item), number));
+            }
+        }
+        for (name, (help, series)) in families {
+            family(&mut out, &name, help, &series);
+        }
+        out
+    }
+}
+
+fn metric(key: &Key, value: &Value) -> Option<(String, String)> {
+    match value {
+        Value::Count(number) | Value::Bytes(number) => Some((key.name.to_owned(), number.to_string())),
+        Value::Seconds(time) => Some((key.name.to_owned(), rounded(*time).to_string())),
+        Value::At(stamp) => {
+            let base = key.name.strip_suffix("_at").unwrap_or(key.name);
+            Some((format!("{base}_timestamp_seconds"), stamp.seconds().to_string()))
+        }
+        Value::Flag(flag) => Some((key.name.to_owned(), u8::from(*flag).to_string())),
+        Value::Text(_) | Value::Texts(_) => None,
+    }
+}
+
+/// The labels of one series, and its value.
+type Series = (String, String);
+
+fn family(out: &mut String, name: &str, help: &str, series: &[Series]) {
+    if series.is_empty() {
+        return;
+    }
+    push(out, format_args!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
+    for (label, number) in series {
+        push(out, format_args!("{name}{label} {number}\n"));
+    }
+}
+
+fn summary(items: &[Item]) -> String {
+    let mut parts = Vec::new();
+    for status in [Status::Critical, Status::Warning, Status::Unknown, Status::Ok] {
+        let count = items.iter().filter(|item| item.status == status).count();
+        if count > 0 {
+            parts.push(format!("{} {}", units::count(count as u64), status.word().to_lowercase()));
+        }
+    }
+    parts.join(", ")
+}
+
+fn identifier(tool: &str) -> String {
+    tool.replace('-', "_")
+}
+
+/// Seconds with milliseconds: more digits would only be noise in a report.
+fn rounded(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+fn push(text: &mut String, what: std::fmt::Arguments<'_>) {
+    text.write_fmt(what).expect("writing to a String cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: Key = Key::new("stored_bytes", "Size on disk");
+    const NEWEST: Key = Key::new("newest_at", "When the newest one was made");
+
+    fn report(items: Vec<Item>) -> Report {
+        let time = Stamp::parse_rfc3339("2026-11-20T02:00:00Z").unwrap();
+        let mut report = Report::new("backup-verify", Style::Check, time);
+        report.items = items;
+        report
+    }
+
+    fn app() -> Item {
+        let at = Stamp::parse_rfc3339("2026-11-20T01:00:00Z").unwrap();
+        Item::new("app", Status::Ok, "3 tables").with(SIZE, Value::Bytes(42)).with(NEWEST, Value::At(at))
+    }
+
+    #[test]
+    fn a_report_without_items_is_never_ok() {
+        assert_eq!(report(vec![]).code(), Code::Unknown);
+    }
+
+    #[test]
+    fn the_worst_item_decides() {
+        let items = vec![app(), Item::new("b", Status::Warning, "old"), Item::new("c", Status::Unknown, "?")];
+
+        assert_eq!(report(items).code(), Code::Warning);
+    }
+
+    #[test]
+    fn a_held_lock_is_75_unless_something_worse_happened() {
+        let mut busy = Item::new("b", Status::Unknown, "locked");
+        busy.busy = true;
+
+        assert_eq!(report(vec![app(), busy.clone()]).code(), Code::Busy);
+        assert_eq!(report(vec![busy, Item::new("c", Status::Critical, "bad")]).code(), Code::Critical);
+    }
+
+    #[test]
+    fn quiet_shows_trouble_only() {
+        let items = vec![app(), Item::new("b", Status::Critical, "gone")];
+
+        assert_eq!(report(items).render(Format::Text, Show::Trouble), "CRITICAL b: gone\n");
+    }
+
+    #[test]
+    fn an_action_prints_what_it_made_even_when_quiet() {
+        let mut item = app();
+        item.result = Some("/srv/app.sql.gz".into());
+        let mut report = report(vec![item]);
+        report.style = Style::Action;
+
+        assert_eq!(report.render(Format::Text, Show::Trouble), "/srv/app.sql.gz\n");
+    }
+
+    #[test]
+    fn json_is_one_object_a_line_with_units_in_the_keys() {
+        assert_eq!(
+            report(vec![app()]).render(Format::Json, Show::All),
+            "{\"tool\":\"backup-verify\",\"time\":\"2026-11-20T02:00:00Z\",\"subject\":\"app\",\"status\":\"OK\",\
+             \"message\":\"3 tables\",\"stored_bytes\":42,\"newest_at\":\"2026-11-20T01:00:00Z\"}\n"
+        );
+    }
+
+    #[test]
+    fn sh_survives_a_hostile_name() {
+        let item = Item::new("x'; touch pwned; '", Status::Ok, "m");
+
+        let text = report(vec![item]).render(Format::Sh, Show::All);
+
+        assert!(text.contains(r"backup_verify_subject='x'\''; touch pwned; '\'''"), "{text}");
+    }
+
+    #[test]
+    fn nagios_has_one_bar_and_plain_perfdata() {
+        let text = report(vec![Item::new("a|b", Status::Ok, "fine").with(SIZE, Value::Bytes(42))])
+            .render(Format::Nagios, Show::All);
+
+        assert_eq!(text, "BACKUP-VERIFY OK - a_b: fine | 'stored_bytes'=42B\n");
+    }
+
+    #[test]
+    fn prometheus_families_stand_together_and_ages_are_timestamps() {
+        let text = report(vec![app(), app()]).render(Format::Prometheus, Show::All);
+
+        assert_eq!(text.matches("# TYPE backup_verify_stored_bytes gauge").count(), 1);
+        assert!(text.contains("backup_verify_newest_timestamp_seconds{subject=\"app\"} 1795136400\n"), "{text}");
+    }
+}

@@ -1,0 +1,86 @@
+//! Carries out what retention decided, for the group of the backup that was just made.
+
+use crate::retention::{Candidate, Decision, Keep, State, decide};
+use anyhow::Result;
+use common::backup::catalog::{self, Backup, Catalog};
+use common::backup::label::Label;
+use common::backup::manifest::Group;
+use common::dirfd::Dir;
+use common::lock::{Lock, Wait};
+use common::units::Stamp;
+use std::time::Duration;
+
+/// How long a run waits for another one that expires in the same directory.
+const EXPIRY_WAIT: Duration = Duration::from_secs(60);
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Expired {
+    /// Labels that are gone.
+    pub removed: Vec<String>,
+    /// What the operator should look at.
+    pub warnings: Vec<String>,
+    /// Backups from the future: somebody's clock or somebody's hand.
+    pub future: Vec<String>,
+}
+
+/// Decides for one group of a catalog.
+pub fn decisions(catalog: &Catalog, prefix: &str, group: &Group, keep: &Keep, now: Stamp) -> Vec<Decision> {
+    let candidates: Vec<_> = members(catalog, prefix, group).map(candidate).collect();
+    decide(&candidates, keep, now)
+}
+
+/// Removes what no rule keeps.
+///
+/// # Errors
+///
+/// Where the directory cannot be read or its lock is held for too long; a backup that cannot be removed is a warning.
+pub fn run(dir: &Dir, prefix: &str, group: &Group, keep: &Keep, now: Stamp) -> Result<Expired> {
+    let mut expired = Expired::default();
+    let _lock = Lock::take(dir, catalog::DIRECTORY_LOCK, Wait::Upto(EXPIRY_WAIT))?;
+    let catalog = Catalog::read_where(dir, |label| label.prefix == prefix)?;
+    for backup in members(&catalog, prefix, group) {
+        if candidate(backup).is_from_the_future(now) {
+            expired.future.push(backup.label.to_string());
+        } else if let Some(why) = &backup.incomplete {
+            expired.warnings.push(format!("{}: {why}", backup.label));
+        }
+    }
+    for decision in decisions(&catalog, prefix, group, keep, now) {
+        common::debug!(
+            "{} {}: {}",
+            if decision.keep { "keep" } else { "remove" },
+            decision.label,
+            decision.reasons.join(", ")
+        );
+        if decision.keep {
+            continue;
+        }
+        let Some(label) = Label::parse(&decision.label) else { continue };
+        match catalog::remove(dir, &label) {
+            Ok(()) => expired.removed.push(decision.label),
+            Err(error) => expired.warnings.push(format!("{error:#}")),
+        }
+    }
+    Ok(expired)
+}
+
+/// The backups of a group, and those of its prefix whose manifest cannot say whose they are.
+fn members<'a>(catalog: &'a Catalog, prefix: &'a str, group: &'a Group) -> impl Iterator<Item = &'a Backup> {
+    catalog.backups.iter().filter(move |backup| {
+        backup.label.prefix == prefix && backup.manifest.as_ref().map_or(true, |manifest| manifest.group() == *group)
+    })
+}
+
+fn candidate(backup: &Backup) -> Candidate {
+    Candidate {
+        label: backup.label.to_string(),
+        at: backup.label.stamp,
+        state: match &backup.incomplete {
+            None => State::Complete,
+            Some(why) => State::Incomplete(why.clone()),
+        },
+        proven: backup.proven,
+        pinned: backup.pinned,
+    }
+}

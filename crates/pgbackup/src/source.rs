@@ -1,0 +1,202 @@
+//! Which databases are to be dumped, and how each is reached.
+
+use crate::cli::Cli;
+use anyhow::{Context as _, Result, anyhow, bail};
+use common::envfile::EnvFile;
+use common::hint::Hint as _;
+use common::pg::client::{Access, Client, Clients, unprivileged};
+use common::pg::conninfo::Conninfo;
+use common::pg::session::Session;
+use common::words;
+
+/// One thing to back up.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A database; its name is asked of the server where the address does not say it.
+    Database(Access),
+    /// Roles and tablespaces of a server.
+    Globals(Access),
+    /// Standard input.
+    Stream(String),
+}
+
+impl Source {
+    /// The name that reports call it by.
+    pub fn subject(&self) -> String {
+        match self {
+            Self::Database(access) => {
+                access.address.get("dbname").map_or_else(|| access.address.display(), str::to_owned)
+            }
+            Self::Globals(_) => "globals".to_owned(),
+            Self::Stream(name) => name.clone(),
+        }
+    }
+}
+
+/// Client programs as the options say.
+///
+/// # Errors
+///
+/// A user that does not exist, a prefix that is no list of words.
+pub fn clients(cli: &Cli) -> Result<Clients> {
+    let prefix = match &cli.client_prefix {
+        None => Vec::new(),
+        Some(text) => words::split(text).context("cannot use --client-prefix")?,
+    };
+    if cli.client_prefix.is_some() && prefix.is_empty() {
+        bail!("--client-prefix is empty");
+    }
+    // Behind a prefix it is `docker` that runs here, which needs our rights; pg_dump runs where docker puts it.
+    let run_as = match (&cli.run_as, prefix.is_empty()) {
+        (None, false) => None,
+        (name, _) => unprivileged(name.as_deref())?,
+    };
+    if let Some(user) = &run_as {
+        common::info!("client programs run as user {}", user.name);
+    }
+    Ok(Clients { prefix, bin: cli.pg_bin.clone(), run_as })
+}
+
+/// What the options and the environment ask for; asks the server only for `--all`.
+///
+/// # Errors
+///
+/// No database named, a password in an argument, an env file that cannot be used.
+pub fn sources(cli: &Cli, clients: &Clients) -> Result<Vec<Source>> {
+    if let Some(name) = &cli.stdin {
+        if name.is_empty() {
+            bail!("--stdin needs a name");
+        }
+        return Ok(vec![Source::Stream(name.clone())]);
+    }
+    let base = base(cli)?;
+    let mut sources = Vec::new();
+    if cli.all {
+        let access = base.unwrap_or_else(|| Access::new(Conninfo::empty()));
+        let access = match access.address.get("dbname") {
+            Some(_) => access,
+            None => access.with_database("postgres"),
+        };
+        let psql = newest(clients, "psql")?;
+        for name in databases(clients, &psql, &access)? {
+            sources.push(Source::Database(access.with_database(&name)));
+        }
+        if !cli.no_globals {
+            sources.push(Source::Globals(access));
+        }
+        return Ok(sources);
+    }
+    for operand in &cli.databases {
+        sources.push(Source::Database(operand_access(operand, base.as_ref().filter(|_| cli.env_file.is_some()))?));
+    }
+    if sources.is_empty() {
+        sources.push(Source::Database(base.map_or_else(from_environment, Ok)?));
+    }
+    if cli.globals
+        && let Some(Source::Database(access)) = sources.first()
+    {
+        sources.push(Source::Globals(access.clone()));
+    }
+    Ok(sources)
+}
+
+/// The newest program of a name: any psql can ask any server.
+///
+/// # Errors
+///
+/// Where none is found.
+pub fn newest(clients: &Clients, name: &str) -> Result<Client> {
+    clients.all(name)?.into_iter().next().with_context(|| format!("cannot find the program {name}"))
+}
+
+/// The server that an env file or DATABASE_URL names.
+fn base(cli: &Cli) -> Result<Option<Access>> {
+    if let Some(path) = &cli.env_file {
+        let file = EnvFile::read(path)?;
+        for warning in &file.warnings {
+            common::warn!("{path:?} line {}: {}", warning.line, warning.text);
+        }
+        let mut address = file
+            .database()?
+            .ok_or_else(|| anyhow!("cannot use {path:?}: it names no database"))
+            .hint("it should hold DATABASE_URL, or DB_HOST, DB_NAME, DB_USER and DB_PASSWORD")?;
+        if file.foreign {
+            address.restrict_to_foreign().with_context(|| format!("cannot use {path:?}"))?;
+            if address.password().is_some() {
+                protect(&mut address);
+            }
+        }
+        tell_notes(&address);
+        let mut access = Access::new(address);
+        access.foreign = file.foreign.then(|| path.clone());
+        return Ok(Some(access));
+    }
+    let Ok(url) = std::env::var("DATABASE_URL") else { return Ok(None) };
+    if url.is_empty() {
+        return Ok(None);
+    }
+    let address = Conninfo::parse(&url).context("cannot use DATABASE_URL")?;
+    tell_notes(&address);
+    Ok(Some(Access::new(address)))
+}
+
+/// A password from a file of somebody else leaves only where nobody on the way can take it, unless the file says
+/// `sslmode=disable` in so many words. Source: THREATS G10.
+fn protect(address: &mut Conninfo) {
+    let is_safe = address.is_local() || matches!(address.get("sslmode"), Some("verify-full"));
+    if is_safe || address.get("channel_binding").is_some() {
+        return;
+    }
+    if address.get("sslmode") == Some("disable") {
+        common::warn!("the password goes over the network without encryption, as sslmode=disable asks for");
+        return;
+    }
+    address.set("channel_binding", "require");
+}
+
+fn tell_notes(address: &Conninfo) {
+    for note in address.notes() {
+        common::info!("{note}");
+    }
+}
+
+fn operand_access(operand: &str, base: Option<&Access>) -> Result<Access> {
+    let is_name = !operand.contains('=') && !operand.contains("://");
+    if is_name {
+        if operand.is_empty() {
+            bail!("a database name is empty");
+        }
+        return Ok(match base {
+            Some(base) => base.with_database(operand),
+            None => Access::new(Conninfo::database(operand)),
+        });
+    }
+    let address = Conninfo::parse(operand)?;
+    if address.password().is_some() {
+        return Err(anyhow!("a password in an argument can be read by every user of this machine"))
+            .hint("put it into ~/.pgpass (mode 0600), PGPASSWORD, or DATABASE_URL in a file for --env-file");
+    }
+    tell_notes(&address);
+    Ok(Access::new(address))
+}
+
+fn from_environment() -> Result<Access> {
+    let named =
+        ["PGDATABASE", "PGSERVICE"].iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    if !named {
+        return Err(anyhow!("no database to back up"))
+            .hint("name one, or use --all, --env-file, --stdin, or set DATABASE_URL");
+    }
+    Ok(Access::new(Conninfo::empty()))
+}
+
+fn databases(clients: &Clients, psql: &Client, access: &Access) -> Result<Vec<String>> {
+    let mut session = Session::open(clients, psql, access)?;
+    // A database that restore has put aside is closed to connections, and so is not in the list.
+    session
+        .ask(
+            "SELECT pg_catalog.json_agg(datname ORDER BY datname) FROM pg_catalog.pg_database \
+             WHERE datallowconn AND NOT datistemplate",
+        )
+        .context("cannot list the databases")
+}

@@ -1,0 +1,3 @@
+//! What holds for every tool, checked in seconds and without a server.
+
+mod layout;

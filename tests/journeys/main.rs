@@ -1,0 +1,1 @@
+//! The real tools against real servers: one file per subject.
