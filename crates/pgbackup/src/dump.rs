@@ -4,7 +4,7 @@
 //! hidden files that the next run sweeps, and no backup.
 
 use crate::cli::Compress;
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Context as _, Error, Result, anyhow};
 use common::backup::archive::{self, Codec, Totals};
 use common::backup::catalog::{INDEX, MANIFEST, SHA256, archive_end};
 use common::backup::index::{MEMBERS_PER_LINE, Member, Record};
@@ -12,6 +12,7 @@ use common::backup::label::Label;
 use common::backup::manifest::{self, Content, FORMAT, Kind, Lineage, Manifest};
 use common::backup::scan::Scanner;
 use common::dirfd::Dir;
+use common::hint::Hint as _;
 use common::pg::client::PINNED;
 use common::process::Running;
 use common::progress::Progress;
@@ -42,6 +43,8 @@ pub struct Plan {
     pub expected_rows: u64,
     /// What a reader of the manifest should know.
     pub notes: Vec<String>,
+    /// What the operator should know; recorded with the notes.
+    pub warnings: Vec<String>,
 }
 
 /// Where the stream comes from.
@@ -55,9 +58,14 @@ pub enum Input {
 /// What the pass found.
 #[derive(Debug)]
 pub struct Pass {
-    totals: Totals,
+    /// Sizes and digests.
+    pub totals: Totals,
+    /// The members of the archive.
     members: Vec<Member>,
-    content: Option<Content>,
+    /// What the dump held, unless this is a stream.
+    pub content: Option<Content>,
+    /// What a program that succeeded said on standard error.
+    said: Vec<String>,
 }
 
 /// Runs the pass into a directory and gives the files their names.
@@ -72,7 +80,7 @@ pub fn to_directory(
     label: &Label,
     plan: Plan,
     input: Input,
-    lineage: impl FnOnce(Option<&Content>) -> Lineage,
+    lineage: impl FnOnce(&Pass) -> Lineage,
 ) -> Result<Manifest> {
     let started_at = label.stamp;
     let archive_name = format!("{label}{}", archive_end(plan.kind, plan.compress.codec));
@@ -94,6 +102,7 @@ pub fn to_directory(
     archive_file.sync()?;
     index_file.sync()?;
     let index = digest_of(&mut index_file)?;
+    let lineage = lineage(&pass);
     let manifest = Manifest {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -119,9 +128,9 @@ pub fn to_directory(
             plain_sha256: pass.totals.plain_sha256,
         },
         index,
-        lineage: lineage(pass.content.as_ref()),
+        lineage,
         content: pass.content,
-        notes: plan.notes,
+        notes: [plan.notes, plan.warnings, pass.said].concat(),
     };
     publish(dir, label, &manifest, archive_file, index_file)?;
     Ok(manifest)
@@ -169,6 +178,7 @@ fn run(
         Ok(())
     };
     let Compress { codec, level } = plan.compress;
+    let mut said = Vec::new();
     let written = match input {
         Input::Stdin => archive::write(codec, level, plan.threads, std::io::stdin().lock(), sink, &mut look),
         Input::Child(mut child) => {
@@ -178,7 +188,11 @@ fn run(
             // A child that failed is the reason for a stream that ends early; an error of our own is the reason why the
             // child could not go on.
             match written {
-                Ok(written) => child.finish(None)?.success().map(|()| written),
+                Ok(written) => {
+                    let finished = child.finish(None)?;
+                    said.extend(remark(&finished.said()));
+                    finished.success().map(|()| written)
+                }
                 Err(error) => Err(error),
             }
         }
@@ -193,7 +207,20 @@ fn run(
             Some(content)
         }
     };
-    Ok(Pass { totals, members, content })
+    if plan.kind == Kind::Stream && totals.plain_bytes == 0 {
+        return Err(anyhow!("standard input was empty"))
+            .hint("did the program in front of the pipe fail? bash says so with: set -o pipefail");
+    }
+    Ok(Pass { totals, members, content, said })
+}
+
+/// What a program that did its work still wanted to say: a collation that changed, a table it could not lock at once.
+fn remark(said: &str) -> Option<String> {
+    if said.is_empty() {
+        return None;
+    }
+    common::info!("pg_dump says: {said}");
+    Some(format!("pg_dump said: {}", common::text::line(said)))
 }
 
 /// A pipe of a MiB instead of 64 KiB: fewer changes between pg_dump and us.

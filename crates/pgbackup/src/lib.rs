@@ -23,7 +23,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use cli::Compress;
 use common::backup::catalog::{self, Catalog};
 use common::backup::label::{self, Label};
-use common::backup::manifest::{self, Content, Group, Kind, Manifest};
+use common::backup::manifest::{self, Group, Kind, Manifest};
 use common::cli::Tool as _;
 use common::dirfd::Dir;
 use common::hint::Hint as _;
@@ -172,7 +172,7 @@ impl Run<'_> {
             }
         }
         if let Some(safe) = client.version.safe_minor() {
-            plan.notes.push(format!("{name} {} has known holes; update it to {safe} or later", client.version));
+            plan.warnings.push(format!("{name} {} has known holes; update it to {safe} or later", client.version));
         }
         let program = self.clients.command(&client, access, "pgbackup")?.args(&words);
         plan.client =
@@ -195,6 +195,7 @@ impl Run<'_> {
             threads: (threads / usize::from(self.cli.jobs)).max(1),
             expected_rows: 0,
             notes: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -241,16 +242,18 @@ impl Run<'_> {
         let before = Catalog::read_where(dir, |label| label.prefix == prefix)?;
         let label = free_label(dir, &prefix)?;
         let (plan, input) = job.start()?;
-        let manifest = dump::to_directory(dir, &label, plan, input, |content: Option<&Content>| {
+        let warnings = plan.warnings.clone();
+        let manifest = dump::to_directory(dir, &label, plan, input, |pass| {
             let kin: Vec<_> = before
                 .backups
                 .iter()
                 .filter(|backup| backup.manifest.as_ref().is_ok_and(|manifest| manifest.kind == group.kind))
                 .collect();
-            lineage::judge(&kin, &group, content, self.cli.accept_source)
+            let weight = lineage::weight(pass.content.as_ref(), pass.totals.plain_bytes);
+            lineage::judge(&kin, &group, weight, self.cli.accept_source)
         })?;
         let expired = self.expire(dir, &prefix, &group, &manifest);
-        Ok(report::item(dir, &manifest, expired, began.elapsed()))
+        Ok(report::item(dir, &manifest, &warnings, expired, began.elapsed()))
     }
 
     fn expire(&self, dir: &Dir, prefix: &str, group: &Group, manifest: &Manifest) -> Result<expire::Expired> {

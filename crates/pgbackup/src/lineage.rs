@@ -7,8 +7,13 @@
 use common::backup::catalog::Backup;
 use common::backup::manifest::{Content, Group, Lineage};
 
+/// How much a backup holds: rows, or bytes where it has no rows. A stream shrinks when a file system is not mounted.
+pub fn weight(content: Option<&Content>, plain_bytes: u64) -> u64 {
+    content.map_or(plain_bytes, |content| content.rows)
+}
+
 /// Judges a new backup by the complete ones before it, oldest first, of the same label prefix and kind.
-pub fn judge(before: &[&Backup], group: &Group, content: Option<&Content>, accepted: bool) -> Lineage {
+pub fn judge(before: &[&Backup], group: &Group, weight_now: u64, accepted: bool) -> Lineage {
     let complete = || before.iter().rev().filter(|backup| backup.incomplete.is_none());
     let manifests = || complete().filter_map(|backup| backup.manifest.as_ref().ok());
     let Some(_) = manifests().next() else { return Lineage::First };
@@ -18,10 +23,80 @@ pub fn judge(before: &[&Backup], group: &Group, content: Option<&Content>, accep
     let Some(trusted) = manifests().find(|manifest| manifest.group() == *group && manifest.lineage.is_trusted()) else {
         return Lineage::Changed;
     };
-    // A server under another name than its own (--name) may be replaced by another cluster.
-    let rows = |content: Option<&Content>| content.map_or(0, |content| content.rows);
-    if rows(content) < rows(trusted.content.as_ref()) / 2 {
+    if weight_now < weight(trusted.content.as_ref(), trusted.archive.plain_bytes) / 2 {
         return Lineage::Shrunk;
     }
     Lineage::Same
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::backup::label::Label;
+    use common::backup::manifest::{Kind, Manifest};
+
+    fn manifest(cluster: &str, rows: u64, lineage: &str) -> Manifest {
+        let text = format!(
+            r#"{{"format": 1, "version": "0", "label": "app-20261120T020000Z", "kind": "database", "subject": "app",
+            "source": {{"system_identifier": "{cluster}", "version": "15", "version_num": 150020, "address": "h",
+                "database_oid": 5, "encoding": "UTF8", "size_bytes": 1, "in_recovery": false}},
+            "started_at": "2026-11-20T02:00:00Z", "finished_at": "2026-11-20T02:00:00Z", "settings": {{}},
+            "archive": {{"codec": "gzip", "level": 6, "members": 1, "stored_bytes": 1, "stored_sha256": "", "plain_bytes": 1,
+                "plain_sha256": ""}},
+            "index": {{"bytes": 1, "sha256": ""}},
+            "content": {{"entries": 1, "tables": 1, "rows": {rows}, "row_bytes": 1, "sequences": 0, "large_objects": 0,
+                "large_object_bytes": 0, "row_digest": "xxh3-128-sum"}},
+            "lineage": "{lineage}"}}"#
+        );
+        Manifest::from_bytes(text.as_bytes(), "app-20261120T020000Z").unwrap()
+    }
+
+    fn backup(cluster: &str, rows: u64, lineage: &str) -> Backup {
+        Backup {
+            label: Label::parse("app-20261120T020000Z").unwrap(),
+            manifest: Ok(manifest(cluster, rows, lineage)),
+            incomplete: None,
+            pinned: false,
+            proven: false,
+        }
+    }
+
+    fn group(cluster: &str) -> Group {
+        Group { cluster: cluster.into(), kind: Kind::Database, subject: "app".into() }
+    }
+
+    fn judged(before: &[Backup], rows: u64, accepted: bool) -> Lineage {
+        judge(&before.iter().collect::<Vec<_>>(), &group("A"), rows, accepted)
+    }
+
+    #[test]
+    fn the_first_backup_has_nothing_to_be_compared_with() {
+        assert_eq!(judged(&[], 0, false), Lineage::First);
+    }
+
+    #[test]
+    fn another_cluster_is_distrusted_night_after_night_until_it_is_accepted() {
+        let first = backup("B", 10, "first");
+        assert_eq!(judged(&[backup("B", 10, "first")], 10, false), Lineage::Changed);
+        assert_eq!(judged(&[first, backup("A", 10, "changed")], 10, false), Lineage::Changed);
+        assert_eq!(judged(&[backup("B", 10, "first"), backup("A", 10, "changed")], 10, true), Lineage::Accepted);
+        assert_eq!(judged(&[backup("B", 10, "first"), backup("A", 10, "accepted")], 10, false), Lineage::Same);
+    }
+
+    #[test]
+    fn lost_rows_are_measured_against_the_last_trusted_backup() {
+        let nights = [backup("A", 100, "same"), backup("A", 40, "shrunk"), backup("A", 40, "shrunk")];
+
+        assert_eq!(judged(&nights, 40, false), Lineage::Shrunk);
+        assert_eq!(judged(&nights, 50, false), Lineage::Same);
+        assert_eq!(judged(&nights, 40, true), Lineage::Accepted);
+    }
+
+    #[test]
+    fn a_damaged_backup_is_no_measure() {
+        let mut damaged = backup("A", 100, "same");
+        damaged.incomplete = Some("the archive is missing".into());
+
+        assert_eq!(judged(&[damaged], 1, false), Lineage::First);
+    }
 }

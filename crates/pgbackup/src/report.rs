@@ -23,7 +23,13 @@ const NOTES: Key = Key::new("notes", "What a reader of the backup should know");
 const SHA256: Key = Key::new("stored_sha256", "SHA-256 of the archive");
 
 /// The item of a backup that was made.
-pub fn item(dir: &Dir, manifest: &Manifest, expired: anyhow::Result<Expired>, took: Duration) -> Item {
+pub fn item(
+    dir: &Dir,
+    manifest: &Manifest,
+    warnings: &[String],
+    expired: anyhow::Result<Expired>,
+    took: Duration,
+) -> Item {
     let archive = format!("{}{}", manifest.label, archive_end(manifest.kind, manifest.archive.codec));
     let path = dirfd::shown(&dir.join(&archive));
     let mut item = Item::new(&manifest.subject, Status::Ok, summary(manifest, took));
@@ -45,9 +51,8 @@ pub fn item(dir: &Dir, manifest: &Manifest, expired: anyhow::Result<Expired>, to
     if !manifest.notes.is_empty() {
         item.fields.push((NOTES, Value::Texts(manifest.notes.clone())));
     }
-    // Notes about what was asked for are no trouble; holes in pg_dump are.
-    for note in manifest.notes.iter().filter(|note| note.contains("known holes")) {
-        warn(&mut item, note.clone());
+    for warning in warnings {
+        warn(&mut item, warning.clone());
     }
     lineage(&mut item, manifest);
     match expired {

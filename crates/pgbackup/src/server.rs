@@ -64,7 +64,7 @@ impl Facts {
 
     /// The manifest's part about the server.
     pub fn source(&self, access: &Access) -> manifest::Source {
-        let address = access.address.display();
+        let address = access.shown();
         manifest::Source {
             // Where the identifier may not be asked for, the address has to do.
             system_identifier: self.system_identifier.clone().unwrap_or_else(|| format!("at {address}")),

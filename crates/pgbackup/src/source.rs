@@ -8,6 +8,7 @@ use common::pg::client::{Access, Client, Clients, unprivileged};
 use common::pg::conninfo::Conninfo;
 use common::pg::session::Session;
 use common::words;
+use std::io::IsTerminal as _;
 
 /// One thing to back up.
 #[derive(Clone, Debug)]
@@ -24,9 +25,7 @@ impl Source {
     /// The name that reports call it by.
     pub fn subject(&self) -> String {
         match self {
-            Self::Database(access) => {
-                access.address.get("dbname").map_or_else(|| access.address.display(), str::to_owned)
-            }
+            Self::Database(access) => access.address.get("dbname").map_or_else(|| access.shown(), str::to_owned),
             Self::Globals(_) => "globals".to_owned(),
             Self::Stream(name) => name.clone(),
         }
@@ -54,7 +53,7 @@ pub fn clients(cli: &Cli) -> Result<Clients> {
     if let Some(user) = &run_as {
         common::info!("client programs run as user {}", user.name);
     }
-    Ok(Clients { prefix, bin: cli.pg_bin.clone(), run_as })
+    Ok(Clients::new(prefix, cli.pg_bin.clone(), run_as))
 }
 
 /// What the options and the environment ask for; asks the server only for `--all`.
@@ -66,6 +65,10 @@ pub fn sources(cli: &Cli, clients: &Clients) -> Result<Vec<Source>> {
     if let Some(name) = &cli.stdin {
         if name.is_empty() {
             bail!("--stdin needs a name");
+        }
+        if std::io::stdin().is_terminal() && !cli.dry_run {
+            return Err(anyhow!("standard input is a terminal"))
+                .hint("pipe a stream in: tar -C /srv -c uploads | pgbackup --stdin uploads");
         }
         return Ok(vec![Source::Stream(name.clone())]);
     }

@@ -6,9 +6,9 @@ use crate::hint::{self, Hint as _};
 use crate::process::{self, Program, User};
 use crate::secret::Secret;
 use anyhow::{Context as _, Result, anyhow, bail};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long `--version` may take; `docker exec` on a busy host is slow.
@@ -28,6 +28,7 @@ pub const PINNED: [(&str, &str); 5] = [
 /// Where client programs are taken from, and as whom they run.
 #[derive(Debug, Default)]
 pub struct Clients {
+    found: Mutex<HashMap<String, Vec<Client>>>,
     /// Words in front of every program: `docker exec -i db`.
     pub prefix: Vec<String>,
     /// The only directory to look in.
@@ -70,6 +71,22 @@ impl Access {
         Self { address: Arc::new(address), ..self.clone() }
     }
 
+    /// Where it is, for messages and manifests: never userinfo or a secret.
+    pub fn shown(&self) -> String {
+        if self.foreign.is_some() || self.address.get("host").is_some() || self.address.get("service").is_some() {
+            return self.address.display();
+        }
+        let mut address = self.address.without_password();
+        for (key, variable) in [("host", "PGHOST"), ("port", "PGPORT"), ("dbname", "PGDATABASE")] {
+            if address.get(key).is_none()
+                && let Ok(value) = std::env::var(variable)
+            {
+                address.set(key, value);
+            }
+        }
+        address.display()
+    }
+
     /// The connection string for `--dbname=`, with the pinned settings and a limit for connecting.
     pub fn keywords(&self, application: &str) -> String {
         let mut address = self.address.without_password();
@@ -92,12 +109,27 @@ impl Access {
 }
 
 impl Clients {
-    /// Every program of this name that can be found, newest first.
+    /// Nothing found yet.
+    pub fn new(prefix: Vec<String>, bin: Option<PathBuf>, run_as: Option<User>) -> Self {
+        Self { found: Mutex::default(), prefix, bin, run_as }
+    }
+
+    /// Every program of this name that can be found, newest first; looked for once a run.
     ///
     /// # Errors
     ///
     /// Where none is found, with what to install as a hint.
     pub fn all(&self, name: &str) -> Result<Vec<Client>> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(clients) = found.get(name) {
+            return Ok(clients.clone());
+        }
+        let clients = self.search(name)?;
+        found.insert(name.to_owned(), clients.clone());
+        Ok(clients)
+    }
+
+    fn search(&self, name: &str) -> Result<Vec<Client>> {
         let paths = if self.prefix.is_empty() { self.paths(name) } else { vec![PathBuf::from(name)] };
         let mut clients = Vec::new();
         let mut failure = None;
