@@ -5,8 +5,11 @@
 //! no more than the head of one statement, whatever the size of what passes. Source of the rules: PostgreSQL
 //! documentation, "Lexical Structure"; psqlscan.l for `BEGIN ATOMIC`.
 
+mod words;
+
 use anyhow::{Result, bail};
 use memchr::{memchr, memchr2};
+use words::Words;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// How much of a statement is kept for reading. A COPY of 1,600 columns with names of 63 quotes stays below it.
@@ -468,64 +471,4 @@ fn skip(state: State, bytes: &[u8]) -> usize {
 
 fn is_word_byte(byte: u8) -> bool {
     byte == b'_' || byte == b'$' || byte >= 0x80 || byte.is_ascii_alphanumeric()
-}
-
-/// The words of a statement, as far as they tell whether a semicolon ends it.
-///
-/// Inside `CREATE [OR REPLACE] FUNCTION|PROCEDURE … BEGIN ATOMIC … END` it does not. psql's rule: only the first four
-/// words say what is created, then BEGIN and CASE open and END closes.
-#[derive(Default)]
-struct Words {
-    word: Vec<u8>,
-    /// The run began with a digit, so it is no word.
-    is_number: bool,
-    count: usize,
-    first: [u8; 4],
-    depth: u32,
-}
-
-impl Words {
-    fn is_inside(&self) -> bool {
-        !self.word.is_empty()
-    }
-
-    fn push(&mut self, byte: u8) {
-        if self.word.is_empty() {
-            self.is_number = byte.is_ascii_digit();
-        }
-        // Longer than any word that matters.
-        if self.word.len() < 16 {
-            self.word.push(byte.to_ascii_lowercase());
-        }
-    }
-
-    fn end(&mut self, parentheses: u32) {
-        if self.word.is_empty() {
-            return;
-        }
-        if !self.is_number {
-            self.word_done(parentheses);
-        }
-        self.word.clear();
-    }
-
-    fn word_done(&mut self, parentheses: u32) {
-        let word = self.word.as_slice();
-        if let Some(first) = self.first.get_mut(self.count)
-            && matches!(word, b"create" | b"function" | b"procedure" | b"or" | b"replace")
-        {
-            *first = word[0];
-        }
-        self.count += 1;
-        let creates_body = matches!(self.first, [b'c', b'f' | b'p', ..] | [b'c', b'o', b'r', b'f' | b'p']);
-        if !creates_body || parentheses > 0 {
-            return;
-        }
-        match word {
-            b"begin" => self.depth += 1,
-            b"case" if self.depth > 0 => self.depth += 1,
-            b"end" => self.depth = self.depth.saturating_sub(1),
-            _ => {}
-        }
-    }
 }
