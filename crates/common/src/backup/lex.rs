@@ -102,11 +102,19 @@ pub(super) struct Lexer {
     words: Words,
     /// The last two bytes in `State::Sql`, to tell E'…' and a$b from quotes.
     last: [u8; 2],
+    /// Only blanks since an E'…' ended: behind a newline among them the next quote goes on with the same string.
+    continues: Option<Continues>,
     /// Comment, meta-command or dollar tag being collected.
     text: Vec<u8>,
     at_line_start: bool,
     /// The start of a row whose end is in a later piece.
     partial: Option<Partial>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Continues {
+    AfterNewline,
+    OnThisLine,
 }
 
 struct Partial {
@@ -128,6 +136,7 @@ impl Lexer {
             parentheses: 0,
             words: Words::default(),
             last: [b'\n'; 2],
+            continues: None,
             text: Vec::new(),
             at_line_start: true,
             partial: None,
@@ -281,8 +290,12 @@ impl Lexer {
         let line_start = std::mem::replace(&mut self.at_line_start, byte == b'\n');
         if byte.is_ascii_whitespace() {
             self.last = [self.last[1], byte];
+            if byte == b'\n' && self.continues.is_some() {
+                self.continues = Some(Continues::AfterNewline);
+            }
             return Ok(false);
         }
+        let continued = self.continues.take() == Some(Continues::AfterNewline);
         match byte {
             b'-' if !self.open => self.state = State::Dash,
             b'/' if !self.open => self.state = State::Slash,
@@ -294,7 +307,7 @@ impl Lexer {
             b'-' => self.state = State::Dash,
             b'/' => self.state = State::Slash,
             b'\'' => {
-                let escape = matches!(self.last[1], b'e' | b'E') && !is_word_byte(self.last[0]);
+                let escape = continued || matches!(self.last[1], b'e' | b'E') && !is_word_byte(self.last[0]);
                 self.state = State::Quote { escape, skip: false };
             }
             b'"' => self.state = State::Identifier,
@@ -349,8 +362,9 @@ impl Lexer {
             State::Quote { escape: true, .. } if byte == b'\\' => State::Quote { escape: true, skip: true },
             State::Quote { escape, .. } if byte == b'\'' => State::QuoteEnd { escape },
             State::QuoteEnd { escape } if byte == b'\'' => State::Quote { escape, skip: false },
-            State::QuoteEnd { .. } => {
+            State::QuoteEnd { escape } => {
                 self.state = State::Sql;
+                self.continues = escape.then_some(Continues::OnThisLine);
                 self.last = [b'\''; 2];
                 return false;
             }

@@ -79,6 +79,7 @@ fn text_in_function_bodies_strings_and_comments_is_no_copy() {
         format!("CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$\n{copy}$x$ $_$ $$;\n"),
         format!("COMMENT ON TABLE t IS 'it''s\n{copy}';\n"),
         format!("COMMENT ON TABLE t IS E'it\\'s \\\\\n{copy}';\n"),
+        format!("COMMENT ON TABLE t IS E'a'\n 'b\\'\n{copy}';\n"),
         format!("CREATE TABLE \"a\n{copy}\"\"\" (x int);\n"),
         format!("SELECT 1 /* /* nested */\n{copy}*/;\n"),
         "SELECT 1 -- COPY x FROM stdin;\n;\n".to_owned(),
