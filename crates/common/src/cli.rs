@@ -11,7 +11,7 @@ use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Parser};
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What `program` needs to know about a tool.
 pub trait Tool: Parser {
@@ -225,20 +225,6 @@ fn line_to_argument(command: &Command, strong: &ArgMatches, line: &str) -> Resul
         (false, None) => Ok(Some(format!("--{key}").into())),
         (false, Some(_)) => bail!("option {key:?} takes no value"),
     }
-}
-
-/// The path of a sibling tool: beside the running program first, then in the trusted directories of PATH.
-pub fn sibling(name: &str) -> Option<PathBuf> {
-    let beside = std::env::current_exe().ok()?.with_file_name(name);
-    if is_program(&beside) {
-        return Some(beside);
-    }
-    crate::process::find(name)
-}
-
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::metadata(path).is_ok_and(|stat| stat.is_file() && stat.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]

@@ -126,20 +126,6 @@ impl Dir {
         Ok(bytes)
     }
 
-    /// Whether a name exists, whatever it is.
-    ///
-    /// # Errors
-    ///
-    /// Where the directory cannot be searched.
-    pub fn exists(&self, name: &str) -> std::io::Result<bool> {
-        one_component(name)?;
-        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => Ok(true),
-            Err(rustix::io::Errno::NOENT) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// The size of a regular file in it; `None` where there is none of that name.
     ///
     /// # Errors
@@ -206,16 +192,6 @@ impl Dir {
             }
         }
         Ok(names)
-    }
-
-    /// Bytes that we may still write to its file system.
-    ///
-    /// # Errors
-    ///
-    /// As fstatvfs(3).
-    pub fn free_bytes(&self) -> std::io::Result<u64> {
-        let stat = rustix::fs::fstatvfs(&self.fd)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }
 

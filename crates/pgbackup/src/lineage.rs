@@ -36,18 +36,10 @@ mod tests {
     use common::backup::manifest::{Kind, Manifest};
 
     fn manifest(cluster: &str, rows: u64, lineage: &str) -> Manifest {
-        let text = format!(
-            r#"{{"format": 1, "version": "0", "label": "app-20261120T020000Z", "kind": "database", "subject": "app",
-            "source": {{"system_identifier": "{cluster}", "version": "15", "version_num": 150020, "address": "h",
-                "database_oid": 5, "encoding": "UTF8", "size_bytes": 1, "in_recovery": false}},
-            "started_at": "2026-11-20T02:00:00Z", "finished_at": "2026-11-20T02:00:00Z", "settings": {{}},
-            "archive": {{"codec": "gzip", "level": 6, "members": 1, "stored_bytes": 1, "stored_sha256": "", "plain_bytes": 1,
-                "plain_sha256": ""}},
-            "index": {{"bytes": 1, "sha256": ""}},
-            "content": {{"entries": 1, "tables": 1, "rows": {rows}, "row_bytes": 1, "sequences": 0, "large_objects": 0,
-                "large_object_bytes": 0, "row_digest": "xxh3-128-sum"}},
-            "lineage": "{lineage}"}}"#
-        );
+        let text = include_str!("../../../tests/fixtures/manifest.json")
+            .replace("7710332073671051110", cluster)
+            .replace("\"rows\": 100", &format!("\"rows\": {rows}"))
+            .replace("\"lineage\": \"first\"", &format!("\"lineage\": \"{lineage}\""));
         Manifest::from_bytes(text.as_bytes(), "app-20261120T020000Z").unwrap()
     }
 

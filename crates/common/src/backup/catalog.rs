@@ -6,7 +6,7 @@ use super::manifest::{self, Group, Kind, Manifest};
 use crate::dirfd::Dir;
 use crate::publish::partial_name;
 use crate::units::Stamp;
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -23,7 +23,7 @@ pub const PIN: &str = ".pin";
 /// The directory's own lock, for expiry.
 pub const DIRECTORY_LOCK: &str = ".nightshift.lock";
 
-/// Everything that a label may have beside it and that goes with it. Whatever else is in the directory is not ours.
+/// Every end that a file of ours may have beside the manifest.
 const ENDS: [&str; 9] = [".sql.gz", ".sql.zst", ".sql", ".data.gz", ".data.zst", ".data", INDEX, SHA256, VERIFIED];
 
 /// The end of an archive's name.
@@ -128,10 +128,7 @@ impl Backup {
     fn read(dir: &Dir, label: Label, names: &HashSet<String>) -> Self {
         let text = label.to_string();
         let has = |end: &str| names.contains(&format!("{text}{end}"));
-        let manifest = dir
-            .read(&format!("{text}{MANIFEST}"), manifest::LIMIT)
-            .map_err(|error| anyhow!(error).context("cannot read the manifest"))
-            .and_then(|bytes| Manifest::from_bytes(&bytes, &text));
+        let manifest = read_manifest(dir, &format!("{text}{MANIFEST}"), &label);
         let (incomplete, proven) = match &manifest {
             Err(error) => (Some(format!("{error:#}")), false),
             Ok(manifest) => {
@@ -180,18 +177,30 @@ pub fn remove(dir: &Dir, label: &Label) -> Result<()> {
 }
 
 /// Removes what a killed run left under a label: a partial manifest stands as long as anything else of it does.
+///
+/// Only that manifest says which final names are ours; `gunzip -k` of an admin leaves a name that is not. One that cannot
+/// be read was never finished, and then no file had been given its final name yet.
 fn sweep_label(dir: &Dir, label: &Label) -> Result<()> {
     let manifest = partial_name(&format!("{label}{MANIFEST}"));
     let act = |name: &str| format!("cannot remove {:?}", dir.join(name));
+    let remove = |name: &str| dir.remove(name).with_context(|| act(name));
+    if let Ok(manifest) = read_manifest(dir, &manifest, label) {
+        let archive = archive_end(manifest.kind, manifest.archive.codec);
+        for end in [archive.as_str(), INDEX, SHA256, VERIFIED] {
+            remove(&format!("{label}{end}"))?;
+        }
+    }
     for end in ENDS {
-        let name = format!("{label}{end}");
-        dir.remove(&name).with_context(|| act(&name))?;
-        let partial = partial_name(&name);
-        dir.remove(&partial).with_context(|| act(&partial))?;
+        remove(&partial_name(&format!("{label}{end}")))?;
     }
     crate::failpoint!("expire-removed").with_context(|| act(&manifest))?;
     dir.sync().with_context(|| act(&manifest))?;
-    dir.remove(&manifest).with_context(|| act(&manifest))
+    remove(&manifest)
+}
+
+fn read_manifest(dir: &Dir, name: &str, label: &Label) -> Result<Manifest> {
+    let bytes = dir.read(name, manifest::LIMIT).context("cannot read the manifest")?;
+    Manifest::from_bytes(&bytes, &label.to_string())
 }
 
 /// Removes what killed runs left of the labels with this prefix; returns the labels. Call it with the prefix's lock held.

@@ -1,9 +1,13 @@
 use super::*;
 
+const MANIFEST_OF_A: &str = include_str!("../../../../tests/fixtures/manifest.json");
+
+/// A directory with these files; a manifest of `A` is a good one, all else holds one byte.
 fn directory(names: &[&str]) -> (tempfile::TempDir, Dir) {
     let temp = tempfile::tempdir().unwrap();
     for name in names {
-        std::fs::write(temp.path().join(name), "x").unwrap();
+        let is_manifest = name.contains(A) && name.contains(MANIFEST);
+        std::fs::write(temp.path().join(name), if is_manifest { MANIFEST_OF_A } else { "x" }).unwrap();
     }
     let dir = Dir::open(temp.path()).unwrap();
     (temp, dir)
@@ -44,6 +48,18 @@ fn a_file_of_somebody_else_with_a_name_like_ours_is_not_touched() {
 }
 
 #[test]
+fn a_manifest_that_was_never_finished_takes_no_final_name_with_it() {
+    let theirs = format!("{A}.sql.gz");
+    let partial = format!(".{A}.manifest.json.partial");
+    let (temp, dir) = directory(&[&theirs, &partial]);
+    std::fs::write(temp.path().join(&partial), &MANIFEST_OF_A[..100]).unwrap();
+
+    sweep(&dir, "app").unwrap();
+
+    assert_eq!(left(&dir), [theirs]);
+}
+
+#[test]
 fn another_database_is_left_to_its_own_lock() {
     let theirs = ".app2-20261120T020000Z.sql.gz.partial";
     let (_temp, dir) = directory(&[theirs]);
@@ -62,16 +78,18 @@ fn a_removed_backup_takes_all_that_is_its_own_and_nothing_else() {
         &format!("{A}.sha256"),
         &format!("{A}.verified.json"),
         &format!("{A}.sql.gz.bak"),
+        &format!("{A}.sql"),
     ]);
 
     remove(&dir, &Label::parse(A).unwrap()).unwrap();
 
-    assert_eq!(left(&dir), [format!("{A}.sql.gz.bak")]);
+    assert_eq!(left(&dir), [format!("{A}.sql"), format!("{A}.sql.gz.bak")]);
 }
 
 #[test]
 fn a_damaged_manifest_is_a_damaged_backup_and_not_an_error() {
-    let (_temp, dir) = directory(&[&format!("{A}.manifest.json")]);
+    let (temp, dir) = directory(&[]);
+    std::fs::write(temp.path().join(format!("{A}.manifest.json")), "{").unwrap();
 
     let catalog = Catalog::read(&dir).unwrap();
 
