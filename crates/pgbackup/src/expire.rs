@@ -1,10 +1,10 @@
 //! Carries out what retention decided, for the group of the backup that was just made.
 
-use crate::retention::{Candidate, Decision, Keep, State, decide};
+use crate::retention::{self, Candidate, Decision, Keep, State, decide};
 use anyhow::Result;
 use common::backup::catalog::{self, Backup, Catalog};
 use common::backup::label::Label;
-use common::backup::manifest::Group;
+use common::backup::manifest::{Group, Lineage};
 use common::dirfd::Dir;
 use common::lock::{Lock, Wait};
 use common::units::Stamp;
@@ -26,7 +26,8 @@ pub struct Expired {
 
 /// Decides for one group of a catalog.
 pub fn decisions(catalog: &Catalog, prefix: &str, group: &Group, keep: &Keep, now: Stamp) -> Vec<Decision> {
-    let candidates: Vec<_> = members(catalog, prefix, group).map(candidate).collect();
+    let members: Vec<_> = members(catalog, prefix, group).collect();
+    let candidates: Vec<_> = (0..members.len()).map(|place| candidate(&members, place)).collect();
     decide(&candidates, keep, now)
 }
 
@@ -40,7 +41,7 @@ pub fn run(dir: &Dir, prefix: &str, group: &Group, keep: &Keep, now: Stamp) -> R
     let _lock = Lock::take(dir, catalog::DIRECTORY_LOCK, Wait::Upto(EXPIRY_WAIT))?;
     let catalog = Catalog::read_where(dir, |label| label.prefix == prefix)?;
     for backup in members(&catalog, prefix, group) {
-        if candidate(backup).is_from_the_future(now) {
+        if retention::is_from_the_future(backup.label.stamp, now) {
             expired.future.push(backup.label.to_string());
         } else if let Some(why) = &backup.incomplete {
             expired.warnings.push(format!("{}: {why}", backup.label));
@@ -72,15 +73,28 @@ fn members<'a>(catalog: &'a Catalog, prefix: &'a str, group: &'a Group) -> impl 
     })
 }
 
-fn candidate(backup: &Backup) -> Candidate {
+/// One of the members, oldest first, as retention sees it.
+fn candidate(members: &[&Backup], place: usize) -> Candidate {
+    let backup = members[place];
     Candidate {
         label: backup.label.to_string(),
         at: backup.label.stamp,
         state: match &backup.incomplete {
-            None => State::Complete,
             Some(why) => State::Incomplete(why.clone()),
+            None if is_accepted(&members[place..]) => State::Complete,
+            None => State::Suspect,
         },
         proven: backup.proven,
         pinned: backup.pinned,
+    }
+}
+
+/// Whether the source of the first of these is the right one: it looked so, or the operator said so at the next backup
+/// that was trusted.
+fn is_accepted(from_here_on: &[&Backup]) -> bool {
+    let mut lineages = from_here_on.iter().filter_map(|backup| Some(backup.manifest.as_ref().ok()?.lineage));
+    match lineages.next() {
+        Some(own) if !own.is_trusted() => lineages.find(|next| next.is_trusted()) == Some(Lineage::Accepted),
+        Some(_) | None => true,
     }
 }

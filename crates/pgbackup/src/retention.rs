@@ -77,22 +77,25 @@ pub enum State {
     Complete,
     /// Not so, and why: `archive is missing`.
     Incomplete(String),
+    /// Whole, but made of a source that looked like another one and was never accepted. It must not push out the
+    /// backups of the right source; it goes when they have all gone that are older.
+    Suspect,
+}
+
+/// Whether a backup is so far ahead of the clock that it is never counted, picked or deleted.
+pub fn is_from_the_future(at: Stamp, now: Stamp) -> bool {
+    at > now.saturating_add(CLOCK_SLACK)
 }
 
 impl Candidate {
-    /// Whether it is so far ahead of the clock that it is never counted, picked or deleted.
-    pub fn is_from_the_future(&self, now: Stamp) -> bool {
-        self.at > now.saturating_add(CLOCK_SLACK)
-    }
-
     /// Why no rule counts it; empty if they do.
     fn objections(&self, now: Stamp) -> Vec<String> {
         let mut objections = Vec::new();
         match &self.state {
-            State::Complete => {}
+            State::Complete | State::Suspect => {}
             State::Incomplete(why) => objections.push(format!("incomplete, not counted: {why}")),
         }
-        if self.is_from_the_future(now) {
+        if is_from_the_future(self.at, now) {
             objections.push("in the future, not counted".to_owned());
         }
         objections
@@ -118,13 +121,21 @@ pub fn decide(candidates: &[Candidate], keep: &Keep, now: Stamp) -> Vec<Decision
     newest_first.sort_by_key(|candidate| Reverse((candidate.at, &candidate.label)));
 
     let mut rules = Rules::new(keep);
+    let mut wanted: Vec<_> = newest_first
+        .iter()
+        .map(|candidate| {
+            let objections = candidate.objections(now);
+            if objections.is_empty() && candidate.state == State::Complete {
+                return rules.wanting(candidate);
+            }
+            objections
+        })
+        .collect();
+    tolerate_suspects(&newest_first, &mut wanted);
     newest_first
         .into_iter()
-        .map(|candidate| {
-            let mut reasons = candidate.objections(now);
-            if reasons.is_empty() {
-                reasons = rules.wanting(candidate);
-            }
+        .zip(wanted)
+        .map(|(candidate, mut reasons)| {
             if candidate.pinned {
                 reasons.push("pinned".to_owned());
             }
@@ -135,6 +146,20 @@ pub fn decide(candidates: &[Candidate], keep: &Keep, now: Stamp) -> Vec<Decision
             Decision { label: candidate.label.clone(), keep, reasons }
         })
         .collect()
+}
+
+/// A suspect stays as long as a backup that is counted, is older, and stays for more than a pin.
+fn tolerate_suspects(newest_first: &[&Candidate], wanted: &mut [Vec<String>]) {
+    let is_counted = |place: &usize| newest_first[*place].state == State::Complete;
+    let counted = || (0..newest_first.len()).filter(is_counted);
+    let oldest = counted().rfind(|place| !wanted[*place].is_empty());
+    let places: Vec<_> = (0..newest_first.len())
+        .filter(|place| newest_first[*place].state == State::Suspect && wanted[*place].is_empty())
+        .filter(|place| counted().next().is_none() || oldest.is_some_and(|oldest| *place < oldest))
+        .collect();
+    for place in places {
+        wanted[place].push("its source looked like another one, not counted".to_owned());
+    }
 }
 
 /// The rules on their way from the newest backup to the oldest.

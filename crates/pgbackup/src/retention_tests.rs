@@ -370,6 +370,38 @@ fn of_no_backups_nothing_is_decided() {
 }
 
 /// Up to 40 backups of the last 500 days, often in the same hour, sometimes damaged, pinned or of tomorrow.
+#[test]
+fn nights_with_a_wrong_source_push_no_good_backup_out() {
+    let mut nights = nightly(6);
+    for night in &mut nights[1..4] {
+        night.state = State::Suspect;
+    }
+
+    let decisions = decide(&nights, &Keep { last: 3, ..Keep::default() }, at(NOW));
+
+    assert_eq!(dropped(&decisions), BTreeSet::new(), "one good night, three wrong ones, two good ones");
+}
+
+#[test]
+fn a_wrong_night_goes_when_all_good_ones_before_it_have_gone() {
+    let mut nights = nightly(6);
+    nights[4].state = State::Suspect;
+
+    let decisions = decide(&nights, &Keep { last: 3, ..Keep::default() }, at(NOW));
+
+    assert_eq!(kept(&decisions), ["2026-11-20T02", "2026-11-19T02", "2026-11-18T02"]);
+}
+
+#[test]
+fn nothing_but_wrong_nights_all_stay() {
+    let mut nights = nightly(4);
+    for night in &mut nights {
+        night.state = State::Suspect;
+    }
+
+    assert_eq!(dropped(&decide(&nights, &Keep { last: 1, ..Keep::default() }, at(NOW))), BTreeSet::new());
+}
+
 fn any_candidates() -> impl Strategy<Value = Vec<Candidate>> {
     let one = (
         prop_oneof![8 => 0..12_000_u32, 8 => 0..72_u32],
