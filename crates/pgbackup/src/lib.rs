@@ -171,6 +171,8 @@ impl Run<'_> {
                 plan.notes.push(format!("not the whole database: pg_dump {}", words.join(" ")));
             }
         }
+        // PGCLIENTENCODING, an address or ALTER DATABASE could ask for another one: the dump would differ or fail.
+        words.push(format!("--encoding={}", facts.encoding()));
         if let Some(safe) = client.version.safe_minor() {
             plan.warnings.push(format!("{name} {} has known holes; update it to {safe} or later", client.version));
         }

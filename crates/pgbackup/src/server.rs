@@ -57,6 +57,11 @@ impl Facts {
         &self.database
     }
 
+    /// The database's own encoding.
+    pub fn encoding(&self) -> &str {
+        &self.encoding
+    }
+
     /// The server's version.
     pub fn version(&self) -> Version {
         Version::from_number(self.version_num)

@@ -17,13 +17,17 @@ const VERSION_TIME: Duration = Duration::from_secs(30);
 const CONNECT_SECONDS: &str = "15";
 
 /// Settings that both passes of a dump pin, because pg_dump does not and a database may set them.
-pub const PINNED: [(&str, &str); 5] = [
+pub const PINNED: [(&str, &str); 6] = [
     ("TimeZone", "UTC"),
     ("bytea_output", "hex"),
     ("lc_monetary", "C"),
+    ("quote_all_identifiers", "off"),
     ("standard_conforming_strings", "on"),
     ("search_path", ""),
 ];
+
+/// A limit that a database sets for its application is not meant for its operator; pg_dump lifts it, too.
+const NO_LIMIT: &str = "-c statement_timeout=0";
 
 /// Where client programs are taken from, and as whom they run.
 #[derive(Debug, Default)]
@@ -96,7 +100,7 @@ impl Access {
             (None, Some(_)) => String::new(),
         };
         let pins = PINNED.map(|(name, value)| format!("-c {name}={value}")).join(" ");
-        address.set("options", format!("{given} {pins}").trim());
+        address.set("options", format!("{given} {pins} {NO_LIMIT}").trim());
         if address.get("application_name").is_none() {
             address.set("application_name", application);
         }

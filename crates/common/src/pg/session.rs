@@ -134,6 +134,9 @@ fn pool(message: String) -> anyhow::Error {
 /// What libpq says, and what to do about it.
 fn explain(said: &str, foreign: bool) -> anyhow::Error {
     let has = |text: &str| said.contains(text);
+    // Only libpq's own message, and what it could not even try, are about the connection.
+    let is_connected = said.starts_with("ERROR:");
+    let error = anyhow!("{}: {said}", if is_connected { "cannot ask the server" } else { "cannot connect" });
     let advice = if has("unsupported startup parameter") {
         return pool(format!("a connection pool stands in front of the server: {said}"));
     } else if foreign && (has("no password supplied") || has("fe_sendauth")) {
@@ -157,7 +160,7 @@ fn explain(said: &str, foreign: bool) -> anyhow::Error {
     } else if has("permission denied") {
         "give the role what it lacks; pg_read_all_data and pg_monitor are enough for a dump"
     } else {
-        return anyhow!("cannot connect: {said}");
+        return error;
     };
-    hint::with(anyhow!("cannot connect: {said}"), advice)
+    hint::with(error, advice)
 }
