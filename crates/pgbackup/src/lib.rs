@@ -29,6 +29,7 @@ use common::dirfd::Dir;
 use common::hint::Hint as _;
 use common::lock::{Lock, Wait};
 use common::pg::client::{Access, Client, Clients};
+use common::pg::conninfo::Conninfo;
 use common::process::{self, Program};
 use common::report::{Item, Report, Style};
 use common::status::Status;
@@ -160,7 +161,9 @@ impl Run<'_> {
         if kind == Kind::Globals {
             source.database_oid = 0;
             source.size_bytes = 0;
-            words = vec!["--globals-only".to_owned(), format!("--database={}", facts.database())];
+            // pg_dumpall would take a name with `=` or `://` for an address, and go there.
+            let database = Conninfo::database(facts.database()).to_keywords();
+            words = vec!["--globals-only".to_owned(), format!("--database={database}")];
             if !facts.may_read_passwords {
                 words.push("--no-role-passwords".to_owned());
                 plan.notes.push("roles are without their passwords, which this role may not read".to_owned());

@@ -7,7 +7,8 @@
 
 mod words;
 
-use anyhow::{Result, bail};
+use crate::hint;
+use anyhow::{Error, Result, anyhow, bail};
 use memchr::{memchr, memchr2};
 use words::Words;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -95,6 +96,8 @@ pub(super) struct Lexer {
     line: u64,
     /// A statement is open.
     open: bool,
+    /// Where it began.
+    open_line: u64,
     head: Vec<u8>,
     is_cut: bool,
     hash: Xxh3,
@@ -130,6 +133,7 @@ impl Lexer {
             base: 0,
             line: 1,
             open: false,
+            open_line: 1,
             head: Vec::new(),
             is_cut: false,
             hash: Xxh3::new(),
@@ -152,6 +156,11 @@ impl Lexer {
     pub(super) fn is_at_rest(&self) -> bool {
         let between = matches!(self.state, State::Sql | State::Comment { top: true } | State::Meta);
         between && !self.open
+    }
+
+    /// The line that the open statement began in, and whether psql, too, takes it for a body that has no end.
+    pub(super) fn open_statement_line(&self) -> Option<(u64, bool)> {
+        self.open.then_some((self.open_line, self.words.depth > 0))
     }
 
     /// Takes the next piece of the stream, of any length.
@@ -303,7 +312,10 @@ impl Lexer {
                 self.text.clear();
                 self.state = State::Meta;
             }
-            b'\\' => bail!("line {}: a backslash outside quotes and rows", self.line),
+            b'\\' => {
+                let message = format!("line {}: a backslash outside quotes and rows", self.line);
+                return Err(unended(anyhow!(message), self.open_statement_line()));
+            }
             b'-' => self.state = State::Dash,
             b'/' => self.state = State::Slash,
             b'\'' => {
@@ -417,6 +429,7 @@ impl Lexer {
 
     fn open_statement(&mut self) {
         self.open = true;
+        self.open_line = self.line;
         self.is_cut = false;
         self.head.clear();
         self.hash.reset();
@@ -468,6 +481,23 @@ impl Partial {
         self.length += bytes.len() as u64;
         self.hash.update(bytes);
     }
+}
+
+/// An error that a statement without an end led to, with where it began and what may be the reason.
+///
+/// psql counts any `begin` in `CREATE FUNCTION`, so `CREATE FUNCTION public.begin() …;` never ends: no psql can restore
+/// a dump that holds it.
+pub(super) fn unended(error: Error, open: Option<(u64, bool)>) -> Error {
+    let Some((line, is_body)) = open else { return error };
+    let error = anyhow!("{error:#}, in the statement that begins in line {line}");
+    if !is_body {
+        return error;
+    }
+    hint::with(
+        error,
+        "psql cannot read a dump with a function, schema or type called begin either; have names quoted: \
+         pgbackup … -- --quote-all-identifiers",
+    )
 }
 
 /// How many bytes can be passed over because none of them matters in this state.

@@ -6,10 +6,10 @@
 //! the same; a lost index, sequence value or large object shows as well as a lost row.
 
 use super::index::{Entry, LargeObject, Record, Sequence, Table};
-use super::lex::{Lexer, Next, Sink, Statement};
+use super::lex::{Lexer, Next, Sink, Statement, unended};
 use super::manifest::{Content, Kind};
 use crate::text;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use xxhash_rust::xxh3::Xxh3;
 
 /// The name of the method of the row digests, recorded in every manifest.
@@ -60,7 +60,8 @@ impl Scanner {
             bail!("the dump is cut off in the rows of table {}, line {line}", table.shown());
         }
         if !self.lexer.is_at_rest() {
-            bail!("the dump is cut off in the middle of a statement, line {line}");
+            let error = anyhow!("the dump is cut off, line {line}");
+            return Err(unended(error, self.lexer.open_statement_line()));
         }
         if !self.reader.is_complete {
             bail!("the dump is cut off: its end marker is missing, line {line}");
