@@ -20,12 +20,46 @@ fn every_kind_of_object_comes_back() {
     assert_eq!(backup.rows()[&("app".into(), "no_columns".into())], 2);
     assert_eq!(backup.rows()[&("app".into(), "parent".into())], 1, "without the rows of its children");
     for kind in [
-        "TYPE", "DOMAIN", "COLLATION", "AGGREGATE", "OPERATOR", "OPERATOR FAMILY", "OPERATOR CLASS", "CAST",
-        "TEXT SEARCH DICTIONARY", "TEXT SEARCH CONFIGURATION", "CONVERSION", "ACCESS METHOD", "TABLE ATTACH", "INDEX",
-        "INDEX ATTACH", "STATISTICS", "SEQUENCE SET", "SEQUENCE OWNED BY", "MATERIALIZED VIEW", "MATERIALIZED VIEW DATA", "RULE",
-        "TRIGGER", "EVENT TRIGGER", "POLICY", "ROW SECURITY", "FOREIGN DATA WRAPPER", "SERVER", "USER MAPPING",
-        "FOREIGN TABLE", "PUBLICATION", "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA", "FK CONSTRAINT",
-        "CHECK CONSTRAINT", "ACL", "DEFAULT ACL", "COMMENT", "BLOB", "BLOBS", "PROCEDURE",
+        "TYPE",
+        "DOMAIN",
+        "COLLATION",
+        "AGGREGATE",
+        "OPERATOR",
+        "OPERATOR FAMILY",
+        "OPERATOR CLASS",
+        "CAST",
+        "TEXT SEARCH DICTIONARY",
+        "TEXT SEARCH CONFIGURATION",
+        "CONVERSION",
+        "ACCESS METHOD",
+        "TABLE ATTACH",
+        "INDEX",
+        "INDEX ATTACH",
+        "STATISTICS",
+        "SEQUENCE SET",
+        "SEQUENCE OWNED BY",
+        "MATERIALIZED VIEW",
+        "MATERIALIZED VIEW DATA",
+        "RULE",
+        "TRIGGER",
+        "EVENT TRIGGER",
+        "POLICY",
+        "ROW SECURITY",
+        "FOREIGN DATA WRAPPER",
+        "SERVER",
+        "USER MAPPING",
+        "FOREIGN TABLE",
+        "PUBLICATION",
+        "PUBLICATION TABLE",
+        "PUBLICATION TABLES IN SCHEMA",
+        "FK CONSTRAINT",
+        "CHECK CONSTRAINT",
+        "ACL",
+        "DEFAULT ACL",
+        "COMMENT",
+        "BLOB",
+        "BLOBS",
+        "PROCEDURE",
     ] {
         assert!(!backup.entries(kind).is_empty(), "no entry of type {kind}");
     }
@@ -113,7 +147,10 @@ fn an_extensions_configuration_tables_hold_only_what_the_user_added() {
     let path = format!("extension_control_path = '$system:{}'", extensions.path().display());
     let pg = Postgres::builder().major(18).conf(path).start();
     pg.sql("CREATE DATABASE app");
-    pg.sql_in("app", "CREATE EXTENSION shop; INSERT INTO setting VALUES ('mine', true); CREATE TABLE t AS SELECT 1 AS a");
+    pg.sql_in(
+        "app",
+        "CREATE EXTENSION shop; INSERT INTO setting VALUES ('mine', true); CREATE TABLE t AS SELECT 1 AS a",
+    );
     let dir = Sandbox::new();
 
     let backup = made_with_old_client(&pg, &dir, "app");
@@ -146,7 +183,8 @@ fn latin1(encoding: &str) -> String {
 
 /// Feeds psql the text with é and ï as LATIN1 has them: one byte each, which no UTF-8 text holds.
 fn load_latin1(pg: &Postgres, dir: &Sandbox, database: &str, sql: &str) {
-    let bytes: Vec<u8> = sql.bytes().map(|byte| [byte, 0xe9, 0xef][usize::from(byte) * usize::from(byte < 3)]).collect();
+    let bytes: Vec<u8> =
+        sql.bytes().map(|byte| [byte, 0xe9, 0xef][usize::from(byte) * usize::from(byte < 3)]).collect();
     std::fs::write(dir.join("latin1.sql"), bytes).unwrap();
     pg.load_file(database, dir.join("latin1.sql"));
     std::fs::remove_file(dir.join("latin1.sql")).unwrap();

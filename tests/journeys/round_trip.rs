@@ -24,7 +24,8 @@ impl Backup {
         let path = archive.into();
         let shown = path.to_str().expect("labels are ASCII");
         let stem = shown.rsplit_once(".sql").unwrap_or_else(|| panic!("no archive of SQL: {shown}")).0;
-        let read = |end: &str| fs::read_to_string(format!("{stem}{end}")).unwrap_or_else(|e| panic!("{stem}{end}: {e}"));
+        let read =
+            |end: &str| fs::read_to_string(format!("{stem}{end}")).unwrap_or_else(|e| panic!("{stem}{end}: {e}"));
         let json = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|e| panic!("{stem}: {text}: {e}"));
         let manifest = json(&read(".manifest.json"));
         let records = read(".index.jsonl").lines().map(json).collect();
@@ -111,17 +112,21 @@ pub fn verify(dir: &Sandbox, backup: &Backup) {
 /// Restores it as a person would, without us, into a new database of the same encoding and locale.
 #[track_caller]
 pub fn restore(pg: &Postgres, dir: &Sandbox, backup: &Backup, into: &str) {
-    pg.sql(&create_like(&pg.sql(&format!(
-        "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = {}",
-        literal(backup.manifest["subject"].as_str().unwrap())
-    )), into));
+    pg.sql(&create_like(
+        &pg.sql(&format!(
+            "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = {}",
+            literal(backup.manifest["subject"].as_str().unwrap())
+        )),
+        into,
+    ));
     let program = match backup.path.extension().and_then(|end| end.to_str()) {
         Some("gz") => "gunzip",
         Some("zst") => "zstd",
         _ => "cat",
     };
     let options = if program == "cat" { "" } else { "-dc" };
-    let script = format!("set -o pipefail; {program} {options} \"$1\" | \"$2\" -X -q -v ON_ERROR_STOP=1 -o /dev/null \"$3\"");
+    let script =
+        format!("set -o pipefail; {program} {options} \"$1\" | \"$2\" -X -q -v ON_ERROR_STOP=1 -o /dev/null \"$3\"");
     dir.program("bash")
         .envs(pg.env())
         .args(["-c", &script, "restore"])
@@ -156,7 +161,8 @@ pub fn rows_in(pg: &Postgres, database: &str) -> BTreeMap<(String, String), u64>
                             AND objid = pg_class.oid AND deptype = 'e')
         \gexec",
     );
-    let row = |line: &str| serde_json::from_str::<(String, String, u64)>(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+    let row =
+        |line: &str| serde_json::from_str::<(String, String, u64)>(line).unwrap_or_else(|e| panic!("{line}: {e}"));
     counted.lines().map(row).map(|(schema, name, rows)| ((schema, name), rows)).collect()
 }
 
