@@ -13,6 +13,7 @@ use common::backup::manifest::{self, Content, FORMAT, Kind, Lineage, Manifest};
 use common::backup::scan::Scanner;
 use common::dirfd::Dir;
 use common::hint::Hint as _;
+use common::pg::advice;
 use common::pg::client::PINNED;
 use common::process::Running;
 use common::progress::Progress;
@@ -191,7 +192,7 @@ fn run(
                 Ok(written) => {
                     let finished = child.finish(None)?;
                     said.extend(remark(&finished.said()));
-                    finished.success().map(|()| written)
+                    advice::success(&finished).map(|()| written)
                 }
                 Err(error) => Err(error),
             }

@@ -3,6 +3,7 @@
 //! Questions go through `psql`, not through a driver: what it can connect to, pg_dump can (one libpq, so pgpass, service
 //! files, certificates and GSS mean the same to both), and it runs where `--client-prefix` says the server is.
 
+pub mod advice;
 pub mod client;
 pub mod conninfo;
 pub mod session;

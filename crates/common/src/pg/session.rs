@@ -3,6 +3,7 @@
 //! Every question is a constant statement that yields one line of JSON, every name in it is qualified, and the session's
 //! `search_path` is empty: nothing that an owner of the database defines can be called by accident. Source: THREATS G9.
 
+use super::advice;
 use super::client::{Access, Client, Clients, PINNED};
 use crate::hint::{self, Hint as _};
 use crate::process::{Input, Running};
@@ -137,30 +138,16 @@ fn explain(said: &str, foreign: bool) -> anyhow::Error {
     // Only libpq's own message, and what it could not even try, are about the connection.
     let is_connected = said.starts_with("ERROR:");
     let error = anyhow!("{}: {said}", if is_connected { "cannot ask the server" } else { "cannot connect" });
-    let advice = if has("unsupported startup parameter") {
+    if has("unsupported startup parameter") {
         return pool(format!("a connection pool stands in front of the server: {said}"));
-    } else if foreign && (has("no password supplied") || has("fe_sendauth")) {
-        "the address came from a file of another user, so only a password in that file is sent; put it there"
-    } else if has("no password supplied") {
-        "put the password into ~/.pgpass (mode 0600) or PGPASSWORD"
-    } else if has("password authentication failed") {
-        "check user and password: in ~/.pgpass, PGPASSWORD, or the file that holds DATABASE_URL"
-    } else if has("could not translate host name") || has("Name or service not known") {
-        "check the host name"
-    } else if has("Connection refused") || has("No such file or directory") {
-        "is the server running there? check host and port, or the socket directory"
-    } else if has("timeout expired") {
-        "the server does not answer in time: check host, port and firewall; PGCONNECT_TIMEOUT sets the limit"
-    } else if has("does not exist") {
-        "list the databases with: psql -l"
-    } else if has("Peer authentication failed") {
-        "run as the operating-system user of that role, or name one with --run-as"
-    } else if has("no pg_hba.conf entry") {
-        "the server refuses this user from this address: see its pg_hba.conf"
-    } else if has("permission denied") {
-        "give the role what it lacks; pg_read_all_data and pg_monitor are enough for a dump"
-    } else {
-        return error;
-    };
-    hint::with(error, advice)
+    }
+    if foreign && has("no password supplied") {
+        let advice =
+            "the address came from a file of another user, so only a password in that file is sent; put it there";
+        return hint::with(error, advice);
+    }
+    match advice::on(said) {
+        Some(advice) => hint::with(error, advice),
+        None => error,
+    }
 }
