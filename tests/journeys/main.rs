@@ -3,3 +3,4 @@
 mod fidelity;
 mod names;
 mod round_trip;
+mod server_dies;
