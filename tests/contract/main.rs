@@ -1,3 +1,21 @@
-//! What holds for every tool, checked in seconds and without a server.
+//! What holds for every tool, checked in seconds and, but for one page's examples, without a server.
+//!
+//! ```text
+//! layout              the tree: what lies where, who may import whom, who may print
+//! man, completion     what is rendered from the definitions of the options, and the pages by hand
+//! streams, formats    what a tool says, and where
+//! layers, journal     what a tool listens to, and what it leaves behind
+//! release             what a shipped program must not hold
+//! ```
 
+mod completion;
+mod formats;
+mod journal;
+mod layers;
 mod layout;
+mod man;
+mod pages;
+mod places;
+mod release;
+mod rendered;
+mod streams;

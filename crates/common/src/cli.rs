@@ -101,7 +101,18 @@ pub fn command<C: Tool>() -> Command {
     for name in names {
         command = command.mut_arg(name, |arg| from_environment::<C>(arg));
     }
-    command
+    command.mut_arg("config", |arg| {
+        let named = |text: String| text.replace("TOOL.conf", &format!("{}.conf", C::NAME));
+        let named = |text: String| named(text).replace("TOOL_OPTION", &variable::<C>("option"));
+        let short = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let long = arg.get_long_help().map(ToString::to_string).unwrap_or_default();
+        arg.help(named(short)).long_help(named(long))
+    })
+}
+
+/// The environment variable of an option.
+fn variable<C: Tool>(long: &str) -> String {
+    format!("{}_{long}", C::NAME).replace('-', "_").to_uppercase()
 }
 
 fn from_environment<C: Tool>(arg: Arg) -> Arg {
@@ -116,7 +127,7 @@ fn from_environment<C: Tool>(arg: Arg) -> Arg {
         ArgAction::Count => return arg,
         _ => arg,
     };
-    let variable = format!("{}_{}", C::NAME, long).replace('-', "_").to_uppercase();
+    let variable = variable::<C>(&long);
     // An empty variable is how a unit file or a wrapper says "not set".
     if std::env::var_os(&variable).is_some_and(|value| value.is_empty()) {
         return arg;
