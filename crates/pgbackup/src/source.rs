@@ -117,7 +117,10 @@ fn base(cli: &Cli) -> Result<Option<Access>> {
     if let Some(path) = &cli.env_file {
         let file = EnvFile::read(path)?;
         for warning in &file.warnings {
-            common::warn!("{path:?} line {}: {}", warning.line, warning.text);
+            match warning.line {
+                0 => common::warn!("{path:?}: {}", warning.text),
+                line => common::warn!("{path:?} line {line}: {}", warning.text),
+            }
         }
         let mut address = file
             .database()?
