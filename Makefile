@@ -67,7 +67,7 @@ bench: build ## Measure speed and memory
 	scripts/bench
 
 man: ## Render man pages and completions from the definitions of the options
-	UPDATE=1 $(CARGO) test -p suite --test contract man
+	UPDATE=1 $(CARGO) test -p suite --test contract -- man:: completion::
 
 install: ## Install what `make build` made: programs, man pages, completions (PREFIX, DESTDIR)
 	@for tool in $(TOOLS); do \

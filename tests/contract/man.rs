@@ -81,8 +81,10 @@ fn render(tool: &str, command: &Command) -> String {
     let mut roff = Roff::new();
     let version = format!("nightshift {}", command.get_version().expect("a tool has a version"));
     roff.control("TH", [tool.to_uppercase().as_str(), "8", "", &version, "nightshift"]);
-    // A name that is broken at the end of a line cannot be searched for.
-    roff.control("hw", ["nightshift"]);
+    // A name that is broken at the end of a line cannot be searched for, and rags read better than rivers.
+    roff.control("nr", ["HY", "0"]);
+    roff.control("nh", []);
+    roff.control("ad", ["l"]);
     name(&mut roff, tool, command);
     synopsis(&mut roff, tool, command);
     description(&mut roff, command);
