@@ -33,6 +33,19 @@ pub fn of(error: &anyhow::Error) -> Vec<String> {
     hints
 }
 
+/// The first cause of a type, also below a hint, where `chain` does not look.
+pub fn find<T: std::error::Error + Send + Sync + 'static>(error: &anyhow::Error) -> Option<&T> {
+    for cause in error.chain() {
+        if let Some(hinted) = cause.downcast_ref::<Hinted>() {
+            return find(&hinted.error);
+        }
+        if let Some(found) = cause.downcast_ref::<T>() {
+            return Some(found);
+        }
+    }
+    None
+}
+
 fn collect(error: &anyhow::Error, hints: &mut Vec<String>) {
     for cause in error.chain() {
         if let Some(hinted) = cause.downcast_ref::<Hinted>() {
@@ -78,6 +91,16 @@ mod tests {
 
         assert_eq!(format!("{error:#}"), "app: cannot open \"x\": no such file");
         assert_eq!(of(&error), ["create it"]);
+    }
+
+    #[test]
+    fn a_hint_hides_no_cause() {
+        let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
+
+        let error = Err::<(), _>(cause).hint("inner").context("cannot open").hint("outer").unwrap_err();
+
+        assert_eq!(find::<std::io::Error>(&error).map(std::io::Error::kind), Some(std::io::ErrorKind::NotFound));
+        assert!(find::<std::fmt::Error>(&error).is_none());
     }
 
     #[test]

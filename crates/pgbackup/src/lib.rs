@@ -127,7 +127,7 @@ impl Run<'_> {
             self.back_up(job, began).map(|item| vec![item])
         });
         done.unwrap_or_else(|error| {
-            let is_busy = error.chain().any(|cause| cause.is::<common::lock::Held>());
+            let is_busy = common::hint::find::<common::lock::Held>(&error).is_some();
             let status = if is_busy { Status::Unknown } else { Status::Critical };
             vec![Item::failed(subject, status, &error)]
         })
