@@ -208,10 +208,7 @@ fn from_file<C: Tool>(strong: &ArgMatches) -> Result<Vec<OsString>> {
 }
 
 fn is_not_found(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|cause| cause.kind() == std::io::ErrorKind::NotFound)
+    crate::hint::find::<std::io::Error>(error).is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn line_to_argument(command: &Command, strong: &ArgMatches, line: &str) -> Result<Option<OsString>> {

@@ -2,7 +2,7 @@
 //!
 //! They exist only with the cargo feature `failpoints`, which no shipped build has; a test looks for their names in the
 //! release binaries. `NIGHTSHIFT_FAILPOINT=NAME=ACTION`, where ACTION is `kill` (SIGKILL to ourselves), `error` (the
-//! stage fails) or `pause:FILE` (creates FILE.reached, goes on when FILE exists).
+//! stage fails), `panic` or `pause:FILE` (creates FILE.reached, goes on when FILE exists).
 
 #[cfg(feature = "failpoints")]
 #[doc(hidden)]
@@ -18,6 +18,7 @@ pub fn hit(name: &str) -> std::io::Result<()> {
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)?;
             Ok(())
         }
+        "panic" => panic!("failpoint {name}"),
         "error" => Err(std::io::Error::other(format!("failpoint {name}"))),
         _ => {
             let Some(file) = action.strip_prefix("pause:") else {

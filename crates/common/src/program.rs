@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, anyhow};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
@@ -23,7 +24,7 @@ pub fn main<C: Tool>(run: fn(&C) -> Result<Report>) -> ExitCode {
         crate::error!("internal error: {panic}");
         log::write(Level::Hint, "please report this, with the command line and the lines above");
     }));
-    let code = std::panic::catch_unwind(|| start(run)).unwrap_or(Code::Unknown);
+    let code = catch_unwind(|| start(run)).unwrap_or(Code::Unknown);
     if let Some(signal) = interrupt::requested() {
         interrupt::end(signal);
     }
@@ -54,7 +55,10 @@ fn start<C: Tool>(run: fn(&C) -> Result<Report>) -> Code {
     };
     let time = Stamp::from(SystemTime::now());
     let began = Instant::now();
-    let report = run(&cli).unwrap_or_else(|error| not_started::<C>(&error, time));
+    // A panic is told by the hook; here it becomes a finding, so that journal and files hear of it, too.
+    let ran = catch_unwind(AssertUnwindSafe(|| run(&cli)));
+    let ran = ran.unwrap_or_else(|_| Err(anyhow!("the run ended by an internal error")));
+    let report = ran.unwrap_or_else(|error| not_started::<C>(&error, time));
     tell_trouble(&report);
     let mut code = report.code();
     if let Some(journal) = journal
