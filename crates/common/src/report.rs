@@ -326,23 +326,38 @@ impl Report {
             "When the last run began",
             &[(String::new(), self.time.seconds().to_string())],
         );
-        let label = |item: &Item| format!("{{subject=\"{}\"}}", text::prometheus(&item.subject));
+        let measured = self.measured();
         let states: Vec<_> =
-            self.items.iter().map(|item| (label(item), (item.status.code() as u8).to_string())).collect();
+            measured.iter().map(|(label, item)| (label.clone(), (item.status.code() as u8).to_string())).collect();
         family(&mut out, &format!("{tool}_status"), "0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN", &states);
         // Series of one family must stand together, so collect by name first; the order of names is kept stable.
         let mut families: BTreeMap<String, (&str, Vec<Series>)> = BTreeMap::new();
-        for item in &self.items {
+        for (label, item) in &measured {
             for (key, value) in &item.fields {
                 let Some((name, number)) = metric(key, value) else { continue };
                 let series = families.entry(format!("{tool}_{name}")).or_insert_with(|| (key.help, Vec::new()));
-                series.1.push((label(item), number));
+                series.1.push((label.clone(), number));
             }
         }
         for (name, (help, series)) in families {
             family(&mut out, &name, help, &series);
         }
         out
+    }
+
+    /// Each label once, with the worst item that has it: node_exporter drops a whole file for one series that is there
+    /// twice.
+    fn measured(&self) -> Vec<(String, &Item)> {
+        let mut measured: Vec<(String, &Item)> = Vec::new();
+        for item in &self.items {
+            let label = format!("{{subject=\"{}\"}}", text::prometheus(&item.subject));
+            match measured.iter_mut().find(|(taken, _)| *taken == label) {
+                Some((_, other)) if item.status > other.status => *other = item,
+                Some(_) => {}
+                None => measured.push((label, item)),
+            }
+        }
+        measured
     }
 }
 
