@@ -1,6 +1,10 @@
 //! The real tools against real servers: one file per subject.
 
 mod fidelity;
+mod killed;
+mod locks;
 mod names;
+mod place;
 mod round_trip;
 mod server_dies;
+mod signals;

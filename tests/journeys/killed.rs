@@ -1,0 +1,1 @@
+//! Killed at any instant, a run leaves no bad backup and takes away none; the next run sweeps.
