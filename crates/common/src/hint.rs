@@ -110,4 +110,15 @@ mod tests {
         assert_eq!(of(&error), ["outer", "inner"]);
         assert_eq!(format!("{error:#}"), "cannot connect: refused");
     }
+
+    #[test]
+    fn what_a_hint_is_wrapped_around_is_still_found() {
+        let error = Err::<(), _>(std::io::Error::from(std::io::ErrorKind::NotFound))
+            .hint("inner")
+            .context("cannot open \"x\"")
+            .hint("outer")
+            .unwrap_err();
+
+        assert!(find::<std::io::Error>(&error).is_some());
+    }
 }

@@ -30,6 +30,11 @@ impl std::fmt::Display for Held {
 
 impl std::error::Error for Held {}
 
+/// Whether that is what went wrong, whatever hints the error carries.
+pub fn is_held(error: &anyhow::Error) -> bool {
+    crate::hint::find::<Held>(error).is_some()
+}
+
 /// A lock that is held until this is dropped, or the process ends in whatever way.
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "held, never read")] File);
@@ -76,8 +81,8 @@ mod tests {
 
         let error = Lock::take(&dir, ".app.lock", Wait::No).unwrap_err();
 
-        assert!(error.is::<Held>());
         assert!(error.to_string().starts_with("another run holds the lock"));
+        assert!(is_held(&crate::hint::with(error.context("app"), "wait")));
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Item {
         let message = text::redact(&format!("{error:#}")).into_owned();
         let mut item = Self::new(subject, status, message);
         item.hints = crate::hint::of(error);
-        item.busy = crate::hint::find::<crate::lock::Held>(error).is_some();
+        item.busy = crate::lock::is_held(error);
         item
     }
 

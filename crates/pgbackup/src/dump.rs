@@ -4,6 +4,7 @@
 //! hidden files that the next run sweeps, and no backup.
 
 use crate::cli::Compress;
+use crate::stdin::Stdin;
 use anyhow::{Context as _, Error, Result, anyhow};
 use common::backup::archive::{self, Codec, Totals};
 use common::backup::catalog::{INDEX, MANIFEST, SHA256, archive_end};
@@ -17,7 +18,7 @@ use common::pg::advice;
 use common::pg::client::PINNED;
 use common::process::Running;
 use common::progress::Progress;
-use common::publish::Partial;
+use common::publish::{Partial, partial_name};
 use common::units::Stamp;
 use common::{failpoint, interrupt};
 use std::io::{BufWriter, Read, Write};
@@ -90,13 +91,17 @@ pub fn to_directory(
     failpoint!("files-created")?;
 
     let mut index = BufWriter::new(index_file.file());
-    let mut put = |record: &Record| index.write_all(record.line().as_bytes()).context("cannot write the index");
-    let pass = run(&plan, input, archive_file.file(), &mut put)
+    let index_name = dir.join(&partial_name(&format!("{label}{INDEX}")));
+    let mut put = |record: &Record| {
+        index.write_all(record.line().as_bytes()).with_context(|| format!("cannot write {index_name:?}"))
+    };
+    let sink_name = format!("{:?}", dir.join(&partial_name(&archive_name)));
+    let pass = run(&plan, input, (archive_file.file(), &sink_name), &mut put)
         .with_context(|| format!("no backup was made in {:?}", dir.path()))?;
     for chunk in pass.members.chunks(MEMBERS_PER_LINE) {
         put(&Record::Members(chunk.to_vec()))?;
     }
-    index.flush().with_context(|| format!("cannot write {:?}", dir.join(INDEX)))?;
+    index.flush().with_context(|| format!("cannot write {index_name:?}"))?;
     drop(index);
     failpoint!("dump-proven")?;
 
@@ -145,7 +150,7 @@ pub fn to_directory(
 /// What went wrong first.
 pub fn to_stdout(plan: &Plan, input: Input) -> Result<()> {
     let sink = std::io::stdout();
-    let result = run(plan, input, &sink, &mut |_| Ok(()));
+    let result = run(plan, input, (&sink, "standard output"), &mut |_| Ok(()));
     if result.is_err() {
         let start: &[u8] = match plan.compress.codec {
             Codec::Gzip => &[0x1f, 0x8b, 8, 0],
@@ -161,7 +166,7 @@ pub fn to_stdout(plan: &Plan, input: Input) -> Result<()> {
 fn run(
     plan: &Plan,
     input: Input,
-    sink: impl Write + Send,
+    sink: (impl Write + Send, &str),
     put: &mut impl FnMut(&Record) -> Result<()>,
 ) -> Result<Pass> {
     let mut scanner = (plan.kind != Kind::Stream).then(|| Scanner::new(plan.kind));
@@ -181,7 +186,7 @@ fn run(
     let Compress { codec, level } = plan.compress;
     let mut said = Vec::new();
     let written = match input {
-        Input::Stdin => archive::write(codec, level, plan.threads, std::io::stdin().lock(), sink, &mut look),
+        Input::Stdin => archive::write(codec, level, plan.threads, Stdin::new(), sink, &mut look),
         Input::Child(mut child) => {
             let stdout = child.stdout()?;
             let written =

@@ -16,6 +16,7 @@ mod report;
 pub mod retention;
 mod server;
 mod source;
+mod stdin;
 
 pub use cli::Cli;
 
@@ -26,8 +27,9 @@ use common::backup::label::{self, Label};
 use common::backup::manifest::{self, Group, Kind, Manifest};
 use common::cli::Tool as _;
 use common::dirfd::Dir;
+use common::failpoint;
 use common::hint::Hint as _;
-use common::lock::{Lock, Wait};
+use common::lock::{self, Lock, Wait};
 use common::pg::client::{Access, Client, Clients};
 use common::pg::conninfo::Conninfo;
 use common::process::{self, Program};
@@ -127,7 +129,7 @@ impl Run<'_> {
             self.back_up(job, began).map(|item| vec![item])
         });
         done.unwrap_or_else(|error| {
-            let is_busy = common::hint::find::<common::lock::Held>(&error).is_some();
+            let is_busy = lock::is_held(&error);
             let status = if is_busy { Status::Unknown } else { Status::Critical };
             vec![Item::failed(subject, status, &error)]
         })
@@ -239,8 +241,11 @@ impl Run<'_> {
 
     fn store_in(&self, dir: &Dir, job: Job, began: Instant) -> Result<Item> {
         let wait = self.cli.wait.map_or(Wait::No, Wait::Upto);
-        let _lock = Lock::take(dir, &catalog::lock_name(&job.prefix), wait)
-            .hint("wait for it with --wait DURATION, or let this run be")?;
+        let _lock = Lock::take(dir, &catalog::lock_name(&job.prefix), wait).map_err(|error| {
+            let advice = "wait for it with --wait DURATION, or let this run be";
+            if lock::is_held(&error) { common::hint::with(error, advice) } else { error }
+        })?;
+        failpoint!("locked")?;
         sweep(dir, &job.prefix)?;
         let prefix = job.prefix.clone();
         let group = job.group();
@@ -268,6 +273,7 @@ impl Run<'_> {
         }
         // A stop request that came after the commit: the backup is made, the rest can wait.
         common::interrupt::check()?;
+        failpoint!("expiring")?;
         expire::run(dir, prefix, group, &keep, Stamp::from(SystemTime::now()))
     }
 }

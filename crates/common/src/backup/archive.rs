@@ -65,13 +65,13 @@ pub struct Totals {
 ///
 /// # Errors
 ///
-/// "cannot read the dump", what `plain` says, "cannot write …" without the path, which the caller adds.
+/// "cannot read the dump", what `plain` says, "cannot write …" with `name`, which says what the sink is.
 pub fn write(
     codec: Codec,
     level: i32,
     threads: usize,
     mut source: impl Read,
-    mut sink: impl Write + Send,
+    (mut sink, name): (impl Write + Send, &str),
     mut plain: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<(Totals, Vec<Member>)> {
     let pool = Pool::default();
@@ -118,7 +118,7 @@ pub fn write(
             let mut put = |stored: &[u8]| {
                 digest.update(stored);
                 bytes += stored.len() as u64;
-                sink.write_all(stored).context("cannot write the archive")
+                sink.write_all(stored).with_context(|| format!("cannot write {name}"))
             };
             while let Some(result) = next() {
                 let (member, stored) = result?;
@@ -134,7 +134,7 @@ pub fn write(
                 members.push(Member(length(stored.len())?, 0));
             }
             put(&trailer(codec, &members))?;
-            sink.flush().context("cannot write the archive")?;
+            sink.flush().with_context(|| format!("cannot write {name}"))?;
             Ok((bytes, super::hex(&digest.finalize()), members))
         },
     )?;

@@ -16,7 +16,7 @@ fn text(bytes: usize) -> Vec<u8> {
 fn stored(codec: Codec, level: i32, plain: &[u8]) -> (Vec<u8>, Vec<Member>, Totals) {
     let mut sink = Vec::new();
     let mut seen = Vec::new();
-    let (totals, members) = write(codec, level, 2, plain, &mut sink, |piece| {
+    let (totals, members) = write(codec, level, 2, plain, (&mut sink, "the archive"), |piece| {
         seen.extend_from_slice(piece);
         Ok(())
     })
