@@ -142,7 +142,7 @@ pub fn label_of(ran: &Ran) -> String {
 /// What has a manifest in a directory, sorted.
 pub fn labels_in(directory: &Path) -> Vec<String> {
     let names = names_in(directory).into_iter();
-    names.filter_map(|name| Some(name.strip_suffix(MANIFEST).filter(|l| !l.starts_with('.'))?.to_owned())).collect()
+    names.filter_map(|name| Label::parse(name.strip_suffix(MANIFEST)?)).map(|label| label.to_string()).collect()
 }
 
 /// The names in a directory that are neither locks nor part of a whole backup.

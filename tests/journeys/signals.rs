@@ -99,7 +99,9 @@ fn stopped_in_mid_dump(signal: i32, name: &str) {
 
     let ran = run.wait();
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
-    ran.stdout_is("").stderr_is(&format!("pgbackup: error: app: stopped by {name}\n")).signalled(signal);
+    ran.stdout_is("")
+        .stderr_is(&format!("pgbackup: error: app: no backup was made in \"backups\": stopped by {name}\n"))
+        .signalled(signal);
     assert_eq!(dumps_of(&place.pg), [] as [u32; 0]);
     until("the server process is gone", || !is_backend(&place.pg, &backend));
     assert_eq!(place.labels(), [before]);
@@ -208,7 +210,7 @@ fn after_a_signal_the_databases_that_are_left_are_not_begun() {
     run.wait()
         .stdout_is("")
         .stderr_is(
-            "pgbackup: error: app: stopped by SIGTERM\n\
+            "pgbackup: error: app: no backup was made in \"backups\": stopped by SIGTERM\n\
              pgbackup: error: b: stopped by SIGTERM\n\
              pgbackup: error: c: stopped by SIGTERM\n",
         )
