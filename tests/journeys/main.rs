@@ -1,5 +1,6 @@
 //! The real tools against real servers: one file per subject.
 
+mod disk;
 mod fidelity;
 mod killed;
 mod locks;

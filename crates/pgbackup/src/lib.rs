@@ -7,6 +7,7 @@
 //! Trouble with one database is an `Item`, and the others are still backed up. Only what stops the whole run (usage, no
 //! directory, an env file that cannot be read, no list of databases for `--all`) is an `Err`.
 
+mod advice;
 pub mod cli;
 mod dump;
 mod expire;
@@ -83,7 +84,7 @@ impl Place {
             .as_deref()
             .ok_or_else(|| anyhow!("no directory for backups"))
             .hint("name one with --dir or PGBACKUP_DIR, or use --stdout")?;
-        let dir = Dir::open(path).hint("is its file system mounted? to create it: install -d -m 0700 DIR")?;
+        let dir = Dir::open(path).map_err(advice::about_directory)?;
         dir.refuse_strangers()?;
         Ok(Self::Directory(dir))
     }
@@ -235,7 +236,7 @@ impl Run<'_> {
                 dump::to_stdout(&plan, input)?;
                 Ok(Item::new(subject, Status::Ok, format!("streamed as {}", format!("{codec:?}").to_lowercase())))
             }
-            Place::Directory(dir) => self.store_in(dir, job, began),
+            Place::Directory(dir) => self.store_in(dir, job, began).map_err(advice::about_directory),
         }
     }
 
