@@ -254,14 +254,18 @@ impl Run<'_> {
         let label = free_label(dir, &prefix)?;
         let (plan, input) = job.start()?;
         let warnings = plan.warnings.clone();
+        let cluster = plan.source.as_ref().map(|source| source.system_identifier.clone());
+        // What claims to come from the future is no measure for tonight's rows.
+        let latest = label.stamp.saturating_add(retention::CLOCK_SLACK);
         let manifest = dump::to_directory(dir, &label, plan, input, |pass| {
             let kin: Vec<_> = before
                 .backups
                 .iter()
+                .filter(|backup| backup.label.stamp <= latest)
                 .filter(|backup| backup.manifest.as_ref().is_ok_and(|manifest| manifest.kind == group.kind))
                 .collect();
             let weight = lineage::weight(pass.content.as_ref(), pass.totals.plain_bytes);
-            lineage::judge(&kin, &group, weight, self.cli.accept_source)
+            lineage::judge(&kin, &group, cluster.as_deref(), weight, self.cli.accept_source)
         })?;
         let expired = self.expire(dir, &prefix, &group, &manifest);
         Ok(report::item(dir, &manifest, &warnings, expired, began.elapsed()))

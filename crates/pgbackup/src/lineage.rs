@@ -13,7 +13,9 @@ pub fn weight(content: Option<&Content>, plain_bytes: u64) -> u64 {
 }
 
 /// Judges a new backup by the complete ones before it, oldest first, of the same label prefix and kind.
-pub fn judge(before: &[&Backup], group: &Group, weight_now: u64, accepted: bool) -> Lineage {
+///
+/// `cluster` is the system identifier of its server, which `--name` in the group may stand in front of.
+pub fn judge(before: &[&Backup], group: &Group, cluster: Option<&str>, weight_now: u64, accepted: bool) -> Lineage {
     let complete = || before.iter().rev().filter(|backup| backup.incomplete.is_none());
     let manifests = || complete().filter_map(|backup| backup.manifest.as_ref().ok());
     let Some(_) = manifests().next() else { return Lineage::First };
@@ -23,6 +25,9 @@ pub fn judge(before: &[&Backup], group: &Group, weight_now: u64, accepted: bool)
     let Some(trusted) = manifests().find(|manifest| manifest.group() == *group && manifest.lineage.is_trusted()) else {
         return Lineage::Changed;
     };
+    if trusted.source.as_ref().map(|source| source.system_identifier.as_str()) != cluster {
+        return Lineage::Changed;
+    }
     if weight_now < weight(trusted.content.as_ref(), trusted.archive.plain_bytes) / 2 {
         return Lineage::Shrunk;
     }
@@ -58,7 +63,7 @@ mod tests {
     }
 
     fn judged(before: &[Backup], rows: u64, accepted: bool) -> Lineage {
-        judge(&before.iter().collect::<Vec<_>>(), &group("A"), rows, accepted)
+        judge(&before.iter().collect::<Vec<_>>(), &group("A"), Some("A"), rows, accepted)
     }
 
     #[test]
@@ -73,6 +78,13 @@ mod tests {
         assert_eq!(judged(&[first, backup("A", 10, "changed")], 10, false), Lineage::Changed);
         assert_eq!(judged(&[backup("B", 10, "first"), backup("A", 10, "changed")], 10, true), Lineage::Accepted);
         assert_eq!(judged(&[backup("B", 10, "first"), backup("A", 10, "accepted")], 10, false), Lineage::Same);
+    }
+
+    #[test]
+    fn another_cluster_behind_the_same_name_option_is_distrusted() {
+        let before = backup("A", 10, "first");
+
+        assert_eq!(judge(&[&before], &group("A"), Some("B"), 10, false), Lineage::Changed);
     }
 
     #[test]

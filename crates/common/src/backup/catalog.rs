@@ -77,6 +77,16 @@ impl Verified {
             && matches!(self.depth.as_str(), "content" | "restored")
             && self.stored_sha256 == stored_sha256
     }
+
+    /// Whether this says that the archive with that digest is bad.
+    pub fn condemns(&self, stored_sha256: &str) -> bool {
+        self.status == "CRITICAL" && self.stored_sha256 == stored_sha256
+    }
+
+    /// The verdict beside a label; one that cannot be read says nothing.
+    fn read(dir: &Dir, label: &str) -> Option<Self> {
+        serde_json::from_slice(&dir.read(&format!("{label}{VERIFIED}"), manifest::LIMIT).ok()?).ok()
+    }
 }
 
 /// The backups of one directory, oldest first within a prefix.
@@ -132,13 +142,16 @@ impl Backup {
         let (incomplete, proven) = match &manifest {
             Err(error) => (Some(format!("{error:#}")), false),
             Ok(manifest) => {
-                let proven = has(VERIFIED)
-                    && dir
-                        .read(&format!("{text}{VERIFIED}"), manifest::LIMIT)
-                        .ok()
-                        .and_then(|bytes| serde_json::from_slice::<Verified>(&bytes).ok())
-                        .is_some_and(|verified| verified.proves(&manifest.archive.stored_sha256));
-                (missing(dir, &text, manifest), proven)
+                let verdict = has(VERIFIED).then(|| Verified::read(dir, &text)).flatten();
+                let sha256 = &manifest.archive.stored_sha256;
+                let proven = verdict.as_ref().is_some_and(|verdict| verdict.proves(sha256));
+                let condemned = verdict.filter(|verdict| verdict.condemns(sha256));
+                let missing = missing(dir, &text, manifest);
+                (
+                    missing
+                        .or(condemned.map(|verdict| format!("backup-verify found it bad at {}", verdict.at.rfc3339()))),
+                    proven,
+                )
             }
         };
         Self { pinned: has(PIN), label, manifest, incomplete, proven }
