@@ -6,6 +6,7 @@ mod killed;
 mod locks;
 mod names;
 mod place;
+mod retention;
 mod round_trip;
 mod server_dies;
 mod signals;
