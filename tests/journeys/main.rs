@@ -1,5 +1,6 @@
 //! The real tools against real servers: one file per subject.
 
+mod campaign;
 mod disk;
 mod fidelity;
 mod killed;
