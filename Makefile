@@ -7,9 +7,12 @@ CARGO ?= cargo
 # The tools: every crate but the shared one.
 TOOLS := $(filter-out common,$(notdir $(wildcard crates/*)))
 
-# What the other targets run, and the Debian package that brings it. PostgreSQL comes by itself: scripts/postgres-for-tests.
-NEEDED := cc:gcc ld:binutils git:git python3:python3 flock:util-linux setpriv:util-linux unshare:util-linux \
-	mount:mount useradd:passwd gpg:gpg age:age zstd:zstd openssl:openssl
+# What the other targets run, and the Debian package that brings it; a word with slashes is a file. PostgreSQL comes by
+# itself: scripts/postgres-for-tests.
+TO_BUILD := cc:gcc ld:binutils /usr/include/stdio.h:libc6-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates
+TO_SHOW := $(TO_BUILD) flock:util-linux setpriv:util-linux useradd:passwd gzip:gzip /usr/share/zoneinfo/UTC:tzdata
+TO_MEASURE := $(TO_SHOW) python3:python3 pigz:pigz zstd:zstd
+NEEDED := $(TO_SHOW) git:git python3:python3 unshare:util-linux mount:mount gpg:gpg age:age zstd:zstd openssl:openssl
 
 .DEFAULT_GOAL := help
 .PHONY: help setup provision build test check demo campaign bench man install clean
@@ -21,12 +24,12 @@ help: ## List the targets
 setup: ## Install the Debian packages that the targets below need (with apt-get, as root or by sudo)
 	@packages=; \
 	for pair in $(NEEDED); do \
-	    PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%:*}" >/dev/null || packages="$$packages $${pair#*:}"; \
+	    case $$pair in \
+	    /*) [ -e "$${pair%%:*}" ];; \
+	    *) PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%:*}" >/dev/null;; \
+	    esac || packages="$$packages $${pair#*:}"; \
 	done; \
-	[ -e /usr/include/stdio.h ] || packages="$$packages libc6-dev"; \
-	[ -e /usr/share/zoneinfo/UTC ] || packages="$$packages tzdata"; \
-	[ -e /etc/ssl/certs/ca-certificates.crt ] || packages="$$packages ca-certificates"; \
-	python3 -m pip --version >/dev/null 2>&1 || packages="$$packages python3-pip"; \
+	case " $(NEEDED) " in *" age:"*) python3 -m pip --version >/dev/null 2>&1 || packages="$$packages python3-pip";; esac; \
 	packages=$$(echo $$packages | tr ' ' '\n' | sort -u | tr '\n' ' '); \
 	if [ -z "$${packages% }" ]; then echo "setup: everything is there"; exit 0; fi; \
 	install="env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$packages"; \
@@ -56,15 +59,19 @@ check: ## Everything that must hold before a commit: format, lints, tests
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(MAKE) --no-print-directory test
 
-demo: build ## Show the tools at work on a throw-away server
-	scripts/demo
+demo: ## Show the tools at work on a throw-away server
+	@$(MAKE) --no-print-directory setup NEEDED="$(TO_SHOW)"
+	@$(MAKE) --no-print-directory build
+	@scripts/demo
 
 campaign: provision ## Look for faults the long way: many kills, races and random inputs (hours)
 	$(CARGO) build --workspace --all-targets
 	$(CARGO) test --workspace -- --ignored campaign
 
-bench: build ## Measure speed and memory
-	scripts/bench
+bench: ## Measure speed, size and memory beside the usual commands (half an hour; SCALE, ROUNDS)
+	@$(MAKE) --no-print-directory setup NEEDED="$(TO_MEASURE)"
+	@$(MAKE) --no-print-directory build
+	@scripts/bench $(SCALE) $(ROUNDS)
 
 man: ## Render man pages and completions from the definitions of the options
 	UPDATE=1 $(CARGO) test -p suite --test contract -- man:: completion::
