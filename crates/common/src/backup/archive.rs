@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use libdeflater::{CompressionLvl, Compressor, Crc, Decompressor};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 
 /// Plain bytes of a member.
 pub const MEMBER: usize = 1 << 20;
@@ -185,9 +185,10 @@ pub fn read(
                 );
                 let mut stored = pool.get();
                 stored.resize(stored_length, 0);
-                source
-                    .read_exact(&mut stored)
-                    .with_context(|| format!("the archive is cut off in the member at byte {at}"))?;
+                source.read_exact(&mut stored).map_err(|error| match error.kind() {
+                    ErrorKind::UnexpectedEof => anyhow!("the archive is cut off in the member at byte {at}"),
+                    _ => anyhow!(error).context(format!("cannot read the member at byte {at}")),
+                })?;
                 digest.update(&stored);
                 feeder.push((at, member, stored))?;
                 at += u64::from(member.0);
