@@ -207,7 +207,15 @@ fn nagios_keeps_to_its_grammar_whatever_the_names() {
         assert!(!ran.stdout_text().contains(['$', '`', '"']), "{ran:?}");
     }
 
-    for bad in ["", "x - y", "X OK - a | b | c", "X OK - a | b=1", "X OK - a | 'b'=1e9", "X OK - a | 'b'=1.5B", "X OK - a | 'b'=1KB"] {
+    for bad in [
+        "",
+        "x - y",
+        "X OK - a | b | c",
+        "X OK - a | b=1",
+        "X OK - a | 'b'=1e9",
+        "X OK - a | 'b'=1.5B",
+        "X OK - a | 'b'=1KB",
+    ] {
         assert!(!nagios_complaints(bad).is_empty(), "{bad}");
     }
 }
@@ -374,7 +382,10 @@ fn a_run_that_could_not_start_is_a_report_in_every_format() {
     let why = "cannot open directory \"nowhere\": No such file or directory (os error 2)";
 
     assert_eq!(said("text"), "", "an action prints what it made; the error is on stderr");
-    assert!(said("json").starts_with("{\"tool\":\"pgbackup\",\"time\":\"TIME\",\"subject\":\"pgbackup\",\"status\":\"UNKNOWN\""));
+    assert!(
+        said("json")
+            .starts_with("{\"tool\":\"pgbackup\",\"time\":\"TIME\",\"subject\":\"pgbackup\",\"status\":\"UNKNOWN\"")
+    );
     assert!(said("sh").contains(&format!("pgbackup_code=3\n")) && said("sh").contains(why));
     assert_eq!(said("nagios"), format!("PGBACKUP UNKNOWN - pgbackup: {}\n", why.replace('"', "_")));
 }
@@ -400,7 +411,11 @@ fn written_files_are_for_others_and_whole() {
     assert_eq!(read("j"), read("pg/second.json"));
     assert_eq!(read("j").lines().count(), 1);
     assert!(read("s").starts_with("pgbackup_items=1\npgbackup_code=0\n"));
-    assert!(read("n").starts_with("PGBACKUP OK - x: backed up 4 B as 37 B in TOOK | 'stored_bytes'=37B"), "{}", read("n"));
+    assert!(
+        read("n").starts_with("PGBACKUP OK - x: backed up 4 B as 37 B in TOOK | 'stored_bytes'=37B"),
+        "{}",
+        read("n")
+    );
     assert_eq!(prometheus_complaints(&fs::read_to_string(dir.join("metrics.prom")).unwrap()), Vec::<String>::new());
     let hidden = dir.files().into_iter().filter(|file| file.starts_with('.') && !file.ends_with(".lock"));
     assert_eq!(hidden.collect::<Vec<_>>(), Vec::<String>::new());

@@ -23,7 +23,8 @@ fn every_run_is_one_line_whatever_came_of_it() {
     dir.tool("pgbackup").args(journal).args(["--dir", "nowhere", "app"]).run().code(3);
 
     let found = lines(&dir);
-    let short: Vec<_> = found.iter().map(|line| (line["tool"].as_str().unwrap(), line["code"].as_u64().unwrap())).collect();
+    let short: Vec<_> =
+        found.iter().map(|line| (line["tool"].as_str().unwrap(), line["code"].as_u64().unwrap())).collect();
     assert_eq!(short, [("pgbackup", 0), ("backup-verify", 2), ("pgbackup", 3)]);
     assert_eq!(found[2]["status"], "UNKNOWN");
     assert_eq!(found[1]["items"][0]["subject"], "nosuch-20261120T020000Z");
@@ -126,7 +127,8 @@ fn a_journal_that_is_full_at_the_end_is_a_warning() {
     // A limit on the size of files stands in for a full disk: the backup fits, the line does not.
     fs::write(dir.join("journal"), "\n".repeat(8192)).unwrap();
     let tool = harness::tool_path("pgbackup");
-    let script = format!("ulimit -f 8; trap '' XFSZ; echo data | {} --dir pg --stdin x --journal journal", tool.display());
+    let script =
+        format!("ulimit -f 8; trap '' XFSZ; echo data | {} --dir pg --stdin x --journal journal", tool.display());
     let ran = dir.program("bash").args(["-c", &script]).run().code(1);
 
     assert_eq!(ran.stderr_text(), "pgbackup: error: cannot write \"journal\": File too large (os error 27)\n");

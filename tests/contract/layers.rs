@@ -111,7 +111,12 @@ fn no_config_reads_no_file() {
         .run()
         .stderr_has("the argument '--no-config' cannot be used with '--config <FILE>'")
         .code(3);
-    dir.tool("pgbackup").args(["--no-config", "--dir", "pg", "--stdin", "x"]).stdin_bytes("x").run().stderr_is("").code(0);
+    dir.tool("pgbackup")
+        .args(["--no-config", "--dir", "pg", "--stdin", "x"])
+        .stdin_bytes("x")
+        .run()
+        .stderr_is("")
+        .code(0);
 }
 
 #[test]
@@ -141,7 +146,8 @@ fn what_is_wrong_in_the_file_is_told_with_its_line() {
 fn a_file_that_was_asked_for_must_be_there() {
     let dir = place();
 
-    let ran = dir.tool("pgbackup").args(["--config", "nosuch", "--dir", "pg", "--stdin", "x"]).run().stdout_is("").code(3);
+    let ran =
+        dir.tool("pgbackup").args(["--config", "nosuch", "--dir", "pg", "--stdin", "x"]).run().stdout_is("").code(3);
 
     assert_eq!(ran.stderr_text(), "pgbackup: error: cannot open \"nosuch\": No such file or directory (os error 2)\n");
     dir.tool("pgbackup").args(["--config", "pg"]).run().stderr_has("is not a regular file").code(3);
@@ -189,7 +195,8 @@ fn a_file_of_somebody_else_gives_no_orders() {
 fn an_empty_variable_is_one_that_is_not_set() {
     let dir = place();
     for (tool, command) in tools() {
-        let variables: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_env()).map(ToOwned::to_owned).collect();
+        let variables: Vec<_> =
+            command.get_arguments().filter_map(|arg| arg.get_env()).map(ToOwned::to_owned).collect();
         assert!(variables.len() > 3, "{tool}");
         let ran = dir.tool(tool).envs(variables.into_iter().map(|name| (name, ""))).arg("x").run();
         // The same as without any.
@@ -233,7 +240,8 @@ fn a_bad_variable_is_a_usage_error_that_names_the_option() {
 
 #[test]
 fn what_gives_up_a_safety_or_names_a_program_is_no_variable() {
-    let never = ["accept-source", "client-prefix", "pg-bin", "run-as", "env-file", "stdin", "stdout", "config", "no-config"];
+    let never =
+        ["accept-source", "client-prefix", "pg-bin", "run-as", "env-file", "stdin", "stdout", "config", "no-config"];
     for (tool, command) in tools() {
         for arg in command.get_arguments() {
             let long = arg.get_long().unwrap_or_default();
@@ -242,7 +250,8 @@ fn what_gives_up_a_safety_or_names_a_program_is_no_variable() {
     }
 
     let dir = place();
-    let variables = ["ACCEPT_SOURCE", "CLIENT_PREFIX", "PG_BIN", "RUN_AS", "ENV_FILE", "STDIN", "STDOUT", "CONFIG", "NO_CONFIG"];
+    let variables =
+        ["ACCEPT_SOURCE", "CLIENT_PREFIX", "PG_BIN", "RUN_AS", "ENV_FILE", "STDIN", "STDOUT", "CONFIG", "NO_CONFIG"];
     let ran = dir
         .tool("pgbackup")
         .args(["--dir", "pg"])

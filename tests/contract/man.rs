@@ -46,7 +46,10 @@ const PAGES: [Page; 2] = [
                 ".NAME.lock, .nightshift.lock",
                 "Locks of the runs on one database, and of expiry. They stay; removing one lets two runs start at once.",
             ),
-            (".LABEL.*.partial", "A backup that is being made, or was when its run was killed; the next run removes it."),
+            (
+                ".LABEL.*.partial",
+                "A backup that is being made, or was when its run was killed; the next run removes it.",
+            ),
             ("~/.pgpass, ~/.pg_service.conf", "Passwords and services, read by libpq."),
         ],
         see_also: &[
@@ -95,7 +98,10 @@ fn render(tool: &str, command: &Command) -> String {
     files(&mut roff, page);
     last_words.examples(&mut roff);
     see_also(&mut roff, page);
-    format!(".\\\" Rendered from the definition of the options: run `make man` and change nothing here.\n{}", roff.to_roff())
+    format!(
+        ".\\\" Rendered from the definition of the options: run `make man` and change nothing here.\n{}",
+        roff.to_roff()
+    )
 }
 
 fn name(roff: &mut Roff, tool: &str, command: &Command) {

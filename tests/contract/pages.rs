@@ -84,8 +84,11 @@ impl World {
             fs::create_dir(dir.join(place)).unwrap();
         }
         fs::write(dir.join("srv/uploads/photo"), "pixels").unwrap();
-        let url =
-            format!("DATABASE_URL='postgresql:///app?host={}&port={}&user=postgres'\n", pg.socket_dir().display(), pg.port());
+        let url = format!(
+            "DATABASE_URL='postgresql:///app?host={}&port={}&user=postgres'\n",
+            pg.socket_dir().display(),
+            pg.port()
+        );
         fs::write(dir.join("srv/app/.env"), url).unwrap();
         fs::set_permissions(dir.join("srv/app/.env"), fs::Permissions::from_mode(0o600)).unwrap();
         program(&dir.join("bin/docker"), "#!/bin/sh\n[ \"$1 $2 $3\" = 'exec -i db' ] && shift 3 && exec \"$@\"\n");

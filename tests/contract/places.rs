@@ -75,7 +75,13 @@ fn like(text: &str, shape: &str, instead: &'static str) -> Option<(usize, &'stat
 /// The number behind `in ` and before `ms` or `s`, or of a key that ends in `duration_seconds`.
 fn took(before: &str, text: &str) -> Option<(usize, &'static str)> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let ends = ["duration_seconds=", "duration_seconds='", "duration_seconds_1='", "duration_seconds\":", "duration_seconds'="];
+    let ends = [
+        "duration_seconds=",
+        "duration_seconds='",
+        "duration_seconds_1='",
+        "duration_seconds\":",
+        "duration_seconds'=",
+    ];
     if digits > 0 && (ends.iter().any(|end| before.ends_with(end)) || is_sample(before)) {
         return Some((digits, "TOOK"));
     }

@@ -137,7 +137,8 @@ fn help_shows_no_value_of_the_environment() {
     let dir = Sandbox::new();
     for (tool, command) in tools() {
         let variables = command.get_arguments().filter_map(|arg| arg.get_env()).map(|name| (name.to_owned(), "CANARY"));
-        let tool = dir.tool(tool).envs(variables).env("DATABASE_URL", "postgres://u:CANARY@h/d").env("PGPASSWORD", "CANARY");
+        let tool =
+            dir.tool(tool).envs(variables).env("DATABASE_URL", "postgres://u:CANARY@h/d").env("PGPASSWORD", "CANARY");
         tool.arg("--help").run().stdout_lacks("CANARY").stderr_is("").code(0);
     }
 }
@@ -161,7 +162,10 @@ fn a_usage_error_is_one_line_a_hint_and_3() {
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{ran:?}");
         assert!(lines[0].starts_with(&format!("{tool}: error: {message}")), "{ran:?}");
-        assert!(lines[1].starts_with(&format!("{tool}: hint: ")) && lines[1].ends_with(&format!("see {tool} --help")), "{ran:?}");
+        assert!(
+            lines[1].starts_with(&format!("{tool}: hint: ")) && lines[1].ends_with(&format!("see {tool} --help")),
+            "{ran:?}"
+        );
     }
 }
 
@@ -240,11 +244,16 @@ fn a_reader_that_goes_away_does_not_change_the_code() {
     symlink(dir.join(&good), dir.join("pg/link")).unwrap();
     let missing = "pg/nosuch-20261120T020000Z";
     let verify = tool_path("backup-verify").display().to_string();
-    for (tool, args, code) in [("backup-verify", vec![good.as_str()], 0), ("backup-verify", vec![missing], 2), ("pgbackup", vec!["--help"], 0)] {
+    for (tool, args, code) in [
+        ("backup-verify", vec![good.as_str()], 0),
+        ("backup-verify", vec![missing], 2),
+        ("pgbackup", vec!["--help"], 0),
+    ] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let mut command = Command::new(tool_path(tool));
-        let output = command.args(args).current_dir(dir.path()).env_clear().stdout(writer).stderr(Stdio::piped()).output();
+        let output =
+            command.args(args).current_dir(dir.path()).env_clear().stdout(writer).stderr(Stdio::piped()).output();
         let output = output.unwrap();
         assert_eq!(output.status.code(), Some(code));
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
@@ -331,7 +340,11 @@ fn verbose_says_more_and_quiet_says_less() {
     assert!(ran.stdout_text().ends_with(".data.gz\n"), "{ran:?}");
 
     fs::write(dir.join("pg/.x-20261120T020000Z.data.gz.partial"), "half").unwrap();
-    backup(&dir).arg("-v").run().stderr_has("pgbackup: info: swept what a killed run left of x-20261120T020000Z\n").code(0);
+    backup(&dir)
+        .arg("-v")
+        .run()
+        .stderr_has("pgbackup: info: swept what a killed run left of x-20261120T020000Z\n")
+        .code(0);
 }
 
 #[test]

@@ -8,7 +8,7 @@ pub fn about_directory(error: anyhow::Error) -> anyhow::Error {
     if !hint::of(&error).is_empty() {
         return error;
     }
-    let kind = hint::causes(&error).iter().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).next_back();
+    let kind = hint::find::<std::io::Error>(&error);
     match kind.map(std::io::Error::kind).and_then(advice) {
         Some(advice) => hint::with(error, advice),
         None => error,
