@@ -386,7 +386,7 @@ fn a_run_that_could_not_start_is_a_report_in_every_format() {
         said("json")
             .starts_with("{\"tool\":\"pgbackup\",\"time\":\"TIME\",\"subject\":\"pgbackup\",\"status\":\"UNKNOWN\"")
     );
-    assert!(said("sh").contains(&format!("pgbackup_code=3\n")) && said("sh").contains(why));
+    assert!(said("sh").contains("pgbackup_code=3\n") && said("sh").contains(why));
     assert_eq!(said("nagios"), format!("PGBACKUP UNKNOWN - pgbackup: {}\n", why.replace('"', "_")));
 }
 

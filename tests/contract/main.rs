@@ -8,6 +8,8 @@
 //! release             what a shipped program must not hold
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod completion;
 mod formats;
 mod journal;

@@ -1,5 +1,7 @@
 //! The real tools against real servers: one file per subject.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod campaign;
 mod disk;
 mod fidelity;

@@ -68,8 +68,8 @@ const CHANGED: [&str; 4] = ["does not exist", "could not open relation", "cache 
 /// What to do about a message of libpq or one of its programs.
 pub fn on(said: &str) -> Option<&'static str> {
     let has = |text: &&str| said.contains(*text);
-    let known = ADVICE.iter().find(|(texts, _)| texts.iter().any(|text| has(text))).map(|(_, advice)| *advice);
-    let changed = || CHANGED.iter().any(|text| has(text));
+    let known = ADVICE.iter().find(|(texts, _)| texts.iter().any(has)).map(|(_, advice)| *advice);
+    let changed = || CHANGED.iter().any(has);
     known.or_else(|| changed().then_some("did a migration change tables meanwhile? run this again when it is over"))
 }
 
