@@ -1,13 +1,15 @@
 //! The options every tool has, and the layers they come from: configuration file < environment < arguments.
 //!
 //! The configuration file is options, one per line, turned into arguments before the others, so there is one parser and
-//! one vocabulary. A stronger layer that names an option silences the weaker ones, also where an option may be repeated.
+//! one vocabulary. A stronger layer that names an option silences the weaker ones, also where an option may be repeated,
+//! and it silences what cannot stand beside that option: who has `dir` in the file can still say `--stdout`.
 
 use crate::dirfd;
 use crate::hint::Hint as _;
 use crate::report::{Format, Style};
 use anyhow::{Context as _, Result, anyhow, bail};
-use clap::builder::FalseyValueParser;
+use clap::builder::{FalseyValueParser, Resettable};
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Parser};
 use std::ffi::OsString;
@@ -141,25 +143,55 @@ fn from_environment<C: Tool>(arg: Arg) -> Arg {
 ///
 /// Usage and configuration errors, with a hint.
 pub fn parse<C: Tool>(argv: &[OsString]) -> Result<Parsed<C>> {
-    let strong = match command::<C>().try_get_matches_from(argv) {
+    let definition = without_silenced(command::<C>(), argv);
+    let strong = match definition.clone().try_get_matches_from(argv) {
         Ok(matches) => matches,
         Err(error) => return shown::<C>(&error),
     };
     let mut layered: Vec<OsString> = argv.iter().take(1).cloned().collect();
-    layered.extend(from_file::<C>(&strong)?);
+    layered.extend(from_file::<C>(&definition, &strong)?);
     layered.extend(argv.iter().skip(1).cloned());
-    match command::<C>().try_get_matches_from(layered).and_then(|matches| C::from_arg_matches(&matches)) {
+    match definition.try_get_matches_from(layered).and_then(|matches| C::from_arg_matches(&matches)) {
         Ok(cli) => Ok(Parsed::Run(Box::new(cli))),
         Err(error) => shown::<C>(&error),
     }
 }
 
-fn shown<C: Tool>(error: &clap::Error) -> Result<Parsed<C>> {
-    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
-    let text = error.render().to_string();
-    if matches!(error.kind(), DisplayHelp | DisplayVersion) {
-        return Ok(Parsed::Show(text));
+/// Takes the variables away that stand for an option which cannot stand beside one of the arguments.
+fn without_silenced(mut definition: Command, argv: &[OsString]) -> Command {
+    let Ok(typed) = definition.clone().ignore_errors(true).try_get_matches_from(argv) else {
+        return definition;
+    };
+    let is_typed = |arg: &Arg| typed.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+    let from_environment = definition.get_arguments().filter(|arg| arg.get_env().is_some() && !is_typed(arg));
+    let silenced = from_environment.filter(|arg| excluded(&definition, arg, is_typed));
+    let silenced: Vec<_> = silenced.map(|arg| arg.get_id().clone()).collect();
+    for id in silenced {
+        definition = definition.mut_arg(id, |arg| arg.env(Resettable::Reset));
     }
+    definition
+}
+
+/// Whether the argument cannot stand beside one of those that are given.
+fn excluded(definition: &Command, arg: &Arg, is_given: impl Fn(&Arg) -> bool) -> bool {
+    let excludes = |one: &Arg, other: &Arg| {
+        definition.get_arg_conflicts_with(one).iter().any(|conflict| conflict.get_id() == other.get_id())
+    };
+    definition.get_arguments().filter(|given| is_given(given)).any(|given| excludes(arg, given) || excludes(given, arg))
+}
+
+fn shown<C: Tool>(error: &clap::Error) -> Result<Parsed<C>> {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return Ok(Parsed::Show(error.render().to_string()));
+    }
+    let (message, mut advice) = message(error);
+    advice.push(format!("see {} --help", C::NAME));
+    Err(anyhow!(message)).hint(advice.join("; "))
+}
+
+/// What clap has to say in one line, and its advice.
+fn message(error: &clap::Error) -> (String, Vec<String>) {
+    let text = error.render().to_string();
     // clap prints a paragraph of its own shape; ours is one line and a hint.
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default();
@@ -175,12 +207,11 @@ fn shown<C: Tool>(error: &clap::Error) -> Result<Parsed<C>> {
             }
         }
     }
-    advice.push(format!("see {} --help", C::NAME));
-    Err(anyhow!(message)).hint(advice.join("; "))
+    (message, advice)
 }
 
 /// The arguments that the configuration file stands for, less what a stronger layer named.
-fn from_file<C: Tool>(strong: &ArgMatches) -> Result<Vec<OsString>> {
+fn from_file<C: Tool>(definition: &Command, strong: &ArgMatches) -> Result<Vec<OsString>> {
     if strong.get_flag("no_config") {
         return Ok(Vec::new());
     }
@@ -192,14 +223,13 @@ fn from_file<C: Tool>(strong: &ArgMatches) -> Result<Vec<OsString>> {
         Err(error) if given.is_none() && is_not_found(&error) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let command = command::<C>();
     let mut arguments = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let argument = line_to_argument(&command, strong, line)
+        let argument = line_to_argument(definition, strong, line)
             .with_context(|| format!("cannot use {path:?} line {}", number + 1))
             .hint(format!("see {} --help for the options; write them without dashes, one per line", C::NAME))?;
         arguments.extend(argument);
@@ -211,28 +241,36 @@ fn is_not_found(error: &anyhow::Error) -> bool {
     crate::hint::find::<std::io::Error>(error).is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotFound)
 }
 
-fn line_to_argument(command: &Command, strong: &ArgMatches, line: &str) -> Result<Option<OsString>> {
+fn line_to_argument(definition: &Command, strong: &ArgMatches, line: &str) -> Result<Option<OsString>> {
     let (key, value) = match line.split_once(char::is_whitespace) {
         Some((key, value)) => (key, Some(value.trim())),
         None => (line, None),
     };
-    let Some(arg) = command
+    let Some(arg) = definition
         .get_arguments()
         .find(|arg| arg.get_long() == Some(key))
         .filter(|_| !["config", "no-config", "help", "version"].contains(&key))
     else {
         bail!("unknown option {key:?}");
     };
-    let source = strong.value_source(arg.get_id().as_str());
-    if matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
-        return Ok(None);
-    }
-    match (arg.get_action().takes_values(), value) {
-        (true, Some(value)) => Ok(Some(format!("--{key}={value}").into())),
+    let argument = match (arg.get_action().takes_values(), value) {
+        (true, Some(value)) => format!("--{key}={value}"),
         (true, None) => bail!("option {key:?} needs a value"),
-        (false, None) => Ok(Some(format!("--{key}").into())),
+        (false, None) => format!("--{key}"),
         (false, Some(_)) => bail!("option {key:?} takes no value"),
+    };
+    // Parsed by itself first, since nobody finds a bad value in a file by the name of an option alone.
+    if let Err(error) = definition.clone().try_get_matches_from([definition.get_name(), &argument])
+        && matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue)
+    {
+        bail!(message(&error).0);
     }
+    let is_given = |arg: &Arg| {
+        let source = strong.value_source(arg.get_id().as_str());
+        matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+    };
+    let is_silenced = is_given(arg) || excluded(definition, arg, is_given);
+    Ok((!is_silenced).then(|| argument.into()))
 }
 
 #[cfg(test)]
