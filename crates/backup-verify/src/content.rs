@@ -5,7 +5,7 @@
 
 use crate::found::Found;
 use crate::stored;
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use common::backup::archive;
 use common::backup::catalog::INDEX;
 use common::backup::index::{Member, Reader, Record};
@@ -105,10 +105,31 @@ fn ensure_all_seen(expected: &mut Index) -> Result<()> {
 }
 
 fn compare_totals(found: Option<&Content>, recorded: Option<&Content>) -> Result<()> {
-    if found == recorded {
-        return Ok(());
+    let (found, recorded) = match (found, recorded) {
+        (None, None) => return Ok(()),
+        (Some(found), Some(recorded)) => (found, recorded),
+        (Some(_), None) => bail!("the manifest says nothing about the content of the dump"),
+        (None, Some(_)) => bail!("the manifest speaks of tables, but this is a stream"),
+    };
+    for ((what, found), (_, recorded)) in counts(found).into_iter().zip(counts(recorded)) {
+        ensure!(found == recorded, "the dump holds {found} {what}, but the manifest says {recorded}");
     }
-    Err(anyhow!("the manifest's counts are not those of the dump: it says {recorded:?}, the dump has {found:?}"))
+    ensure!(found.row_digest == recorded.row_digest, "the manifest names another method for the digests of rows");
+    Ok(())
+}
+
+fn counts(content: &Content) -> [(&'static str, u64); 7] {
+    let Content { entries, tables, rows, row_bytes, sequences, large_objects, large_object_bytes, row_digest: _ } =
+        content;
+    [
+        ("entries", *entries),
+        ("tables", *tables),
+        ("rows", *rows),
+        ("bytes of rows", *row_bytes),
+        ("sequences", *sequences),
+        ("large objects", *large_objects),
+        ("bytes of large objects", *large_object_bytes),
+    ]
 }
 
 /// The members that an index lists; what goes wrong while it is read is kept for the caller, since an iterator can only
