@@ -5,6 +5,7 @@
 //! man, completion     what is rendered from the definitions of the options, and the pages by hand
 //! streams, formats    what a tool says, and where
 //! layers, journal     what a tool listens to, and what it leaves behind
+//! messages            how they are worded
 //! release             what a shipped program must not hold
 //! ```
 
@@ -16,6 +17,7 @@ mod journal;
 mod layers;
 mod layout;
 mod man;
+mod messages;
 mod pages;
 mod places;
 mod release;
