@@ -213,7 +213,7 @@ fn rust_files(below: &str) -> Vec<(String, String)> {
 }
 
 fn is_test_file(path: &str) -> bool {
-    path.ends_with("/tests.rs") || path.contains("/tests/")
+    path.ends_with("tests.rs") || path.contains("/tests/")
 }
 
 #[track_caller]

@@ -48,7 +48,7 @@ fn stderr_in_a_pipe_bears_the_time_on_every_line() {
         lines,
         [
             "pgbackup: error: cannot open directory \"nowhere\": No such file or directory (os error 2)",
-            "pgbackup: hint: is its file system mounted? to create it: install -d -m 0700 DIR",
+            "pgbackup: hint: is its file system mounted? to create the directory: install -d -m 0700 DIR",
         ]
     );
 }
@@ -275,7 +275,7 @@ fn a_data_stream_without_a_reader_is_a_failure() {
     let output = command.current_dir(dir.path()).envs(pg.env()).stdout(writer).stderr(Stdio::piped()).output().unwrap();
 
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write the archive: Broken pipe"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write standard output: Broken pipe"), "{output:?}");
 }
 
 #[test]
