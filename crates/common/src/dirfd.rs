@@ -228,7 +228,10 @@ fn regular(fd: &OwnedFd) -> std::io::Result<()> {
 /// `NotFound` in the chain where it does not exist; otherwise the `chmod` or `chown` to run as a hint.
 pub fn read_orders(path: &Path, limit: u64) -> Result<String> {
     let act = || format!("cannot open {path:?}");
-    let file = File::open(path).with_context(act)?;
+    // NONBLOCK so that a FIFO cannot hold us before fstat has seen what it is.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file: File =
+        rustix::fs::open(path, flags, Mode::empty()).map_err(std::io::Error::from).with_context(act)?.into();
     let stat = file.metadata().with_context(act)?;
     if !stat.is_file() {
         bail!("cannot read {path:?}: is not a regular file");

@@ -8,10 +8,13 @@ use crate::report::Report;
 use crate::status::Code;
 use anyhow::{Context as _, Result};
 use rustix::fs::{Mode, OFlags};
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::fs::{File, TryLockError};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long a run waits for others to write their lines.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A journal file, open for appending.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ impl Journal {
     pub fn append(mut self, report: &Report, code: Code, took: Duration) -> Result<()> {
         let mut line = line(report, code, took);
         let mut write = || -> std::io::Result<()> {
-            self.file.lock()?;
+            lock(&self.file)?;
             if ends_torn(&mut self.file)? {
                 line.insert(0, '\n');
             }
@@ -55,6 +58,23 @@ impl Journal {
             self.file.sync_all()
         };
         write().with_context(|| format!("cannot write {:?}", self.path))
+    }
+}
+
+/// Takes the lock, but not at any price: whoever can open the journal can lock it, and a run must end.
+fn lock(file: &File) -> std::io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(std::io::Error::new(ErrorKind::TimedOut, "another program holds a lock on it"));
+            }
+        }
     }
 }
 
