@@ -69,6 +69,20 @@ fn runs_side_by_side_do_not_mix_their_lines() {
 }
 
 #[test]
+fn a_journal_that_somebody_keeps_locked_does_not_keep_the_run() {
+    let dir = place();
+    fs::write(dir.join("journal"), "").unwrap();
+    let _holder = dir.program("flock").args(["journal", "sleep", "60"]).spawn();
+    while dir.program("flock").args(["-n", "journal", "true"]).run().code == Some(0) {}
+
+    let ran = backup(&dir).args(["--journal", "journal"]).run().code(1);
+
+    let message = "pgbackup: error: cannot write \"journal\": another program holds a lock on it\n";
+    assert_eq!(ran.stderr_text(), message);
+    assert!(ran.stdout_text().ends_with(".data.gz\n"), "{ran:?}");
+}
+
+#[test]
 fn a_torn_last_line_is_closed() {
     let dir = place();
     fs::write(dir.join("journal"), "{\"time\":\"2026-").unwrap();

@@ -150,7 +150,10 @@ fn a_file_that_was_asked_for_must_be_there() {
         dir.tool("pgbackup").args(["--config", "nosuch", "--dir", "pg", "--stdin", "x"]).run().stdout_is("").code(3);
 
     assert_eq!(ran.stderr_text(), "pgbackup: error: cannot open \"nosuch\": No such file or directory (os error 2)\n");
-    dir.tool("pgbackup").args(["--config", "pg"]).run().stderr_has("is not a regular file").code(3);
+    dir.program("mkfifo").arg("fifo").run().code(0);
+    for other in ["pg", "fifo", "/dev/zero"] {
+        dir.tool("pgbackup").args(["--config", other]).run().stderr_has("is not a regular file").code(3);
+    }
 }
 
 #[test]

@@ -275,7 +275,10 @@ fn a_data_stream_without_a_reader_is_a_failure() {
     let output = command.current_dir(dir.path()).envs(pg.env()).stdout(writer).stderr(Stdio::piped()).output().unwrap();
 
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write standard output: Broken pipe"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("cannot write standard output: Broken pipe"),
+        "{output:?}"
+    );
 }
 
 #[test]
