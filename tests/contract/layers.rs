@@ -229,6 +229,22 @@ fn a_switch_in_the_environment_is_on_or_off() {
 }
 
 #[test]
+fn lengths_of_time_have_units() {
+    let dir = place();
+    let with = |keep: &str| {
+        let tool = dir.tool("pgbackup").args(["--dir", "pg", "--stdin", "x", "--dry-run", "--keep", keep]);
+        tool.stdin_bytes("data").run().code
+    };
+
+    for good in ["500ms", "30s", "5m", "36h", "30d", "8w", "3months", "1y", "1.5h", "1h 30m"] {
+        assert_eq!(with(good), Some(0), "{good}");
+    }
+    for bad in ["30", "1M", "d", "", "-1d", "3x"] {
+        assert_eq!(with(bad), Some(3), "{bad}");
+    }
+}
+
+#[test]
 fn a_bad_variable_is_a_usage_error_that_names_the_option() {
     let dir = place();
 
