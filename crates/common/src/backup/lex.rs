@@ -5,11 +5,13 @@
 //! no more than the head of one statement, whatever the size of what passes. Source of the rules: PostgreSQL
 //! documentation, "Lexical Structure"; psqlscan.l for `BEGIN ATOMIC`.
 
+mod partial;
 mod words;
 
 use crate::hint;
 use anyhow::{Error, Result, anyhow, bail};
 use memchr::{memchr, memchr2};
+use partial::Partial;
 use words::Words;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
@@ -118,12 +120,6 @@ pub(super) struct Lexer {
 enum Continues {
     AfterNewline,
     OnThisLine,
-}
-
-struct Partial {
-    hash: Box<Xxh3>,
-    length: u64,
-    start: [u8; 2],
 }
 
 impl Lexer {
@@ -466,20 +462,6 @@ impl Lexer {
             self.state = State::RowsStart;
         }
         Ok(next)
-    }
-}
-
-impl Partial {
-    fn new() -> Self {
-        Self { hash: Box::new(Xxh3::new()), length: 0, start: [0; 2] }
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        for (place, byte) in self.start.iter_mut().skip(usize::try_from(self.length).unwrap_or(2)).zip(bytes) {
-            *place = *byte;
-        }
-        self.length += bytes.len() as u64;
-        self.hash.update(bytes);
     }
 }
 
