@@ -81,9 +81,9 @@ pub struct Cli {
 
     /// Compress as CODEC[:LEVEL]: gzip (1-12, default 6), zstd (1-19, default 3) or none
     ///
-    /// gzip:6 restores with gunzip anywhere and is 2 % smaller than gzip -6 makes it; gzip:1 takes a third of the time for
-    /// 5 % more bytes; gzip:12 is for archives that are read more often than written. zstd:3 is both smaller and several
-    /// times faster than gzip:6; zstd:9 and above trade time for size.
+    /// gzip:6 restores with gunzip anywhere and is about as large as gzip -6 makes it; gzip:1 takes half of the cpu time
+    /// for about a tenth more bytes; gzip:12 is for archives that are read more often than written. zstd:3 is about as large
+    /// as gzip:6 for half of its cpu time; zstd:9 and above trade time for size.
     #[arg(long, value_name = "CODEC[:LEVEL]", default_value = "gzip", value_parser = parse_compress, help_heading = "How")]
     pub compress: Compress,
 
@@ -168,7 +168,7 @@ EXAMPLES
   One database, kept for 30 days:
       pgbackup --dir /srv/pg --keep 30d app
   Everything of the local server, every night, from root's crontab; silent when well:
-      0 2 * * *  pgbackup -q --dir /srv/pg --all --keep-daily 14 --keep-weekly 8 >/dev/null
+      0 2 * * *  /usr/local/bin/pgbackup -q --dir /srv/pg --all --keep-daily 14 --keep-weekly 8 >/dev/null
   The application's own settings, a server in a container:
       pgbackup --dir /srv/pg --env-file /srv/app/.env
       pgbackup --dir /srv/pg --client-prefix 'docker exec -i db' 'user=postgres dbname=app'
