@@ -168,7 +168,7 @@ EXAMPLES
   One database, kept for 30 days:
       pgbackup --dir /srv/pg --keep 30d app
   Everything of the local server, every night, from root's crontab; silent when well:
-      0 2 * * *  /usr/local/bin/pgbackup -q --dir /srv/pg --all --keep-daily 14 --keep-weekly 8 >/dev/null
+      0 2 * * *  pgbackup -q --dir /srv/pg --all --keep-daily 14 --keep-weekly 8 >/dev/null
   The application's own settings, a server in a container:
       pgbackup --dir /srv/pg --env-file /srv/app/.env
       pgbackup --dir /srv/pg --client-prefix 'docker exec -i db' 'user=postgres dbname=app'
