@@ -11,5 +11,7 @@ mod names;
 mod place;
 mod retention;
 mod round_trip;
+mod secrets;
 mod server_dies;
 mod signals;
+mod threats;
