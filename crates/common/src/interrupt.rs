@@ -14,11 +14,15 @@ static CHILDREN: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// Starts to listen; called once by `program`, before any other thread exists.
 ///
+/// A signal that was ignored when we were started stays ignored: that is how nohup(1) and a shell's `&` ask for it.
+///
 /// # Errors
 ///
 /// When the handlers cannot be installed.
 pub fn listen() -> std::io::Result<()> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let heard = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(&status, *signal));
+    let mut signals = signal_hook::iterator::Signals::new(heard)?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
             if REQUESTED.swap(signal, Ordering::SeqCst) != 0 {
@@ -30,6 +34,12 @@ pub fn listen() -> std::io::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Whether the mask of ignored signals in `/proc/PID/status` has this one. Source: proc(5), SigIgn.
+fn is_ignored(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// The signal that asked this run to stop, if one did.
@@ -94,5 +104,20 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         children().retain(|group| *group != self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_of_ignored_signals_counts_from_one() {
+        let status = "Name:\tx\nSigIgn:\t0000000000001001\n";
+
+        assert!(is_ignored(status, SIGHUP));
+        assert!(!is_ignored(status, SIGINT));
+        assert!(!is_ignored(status, SIGTERM));
+        assert!(!is_ignored("", SIGHUP));
     }
 }

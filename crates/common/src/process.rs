@@ -320,6 +320,8 @@ impl Finished {
         if self.status.success() {
             return Ok(());
         }
+        // A child that we ended because we were asked to stop did not fail.
+        crate::interrupt::check()?;
         let said = self.said();
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
         match (self.status.code(), self.status.signal()) {

@@ -82,6 +82,9 @@ impl Session {
 
     fn failure(&mut self) -> anyhow::Error {
         let Some(running) = self.running.take() else { return anyhow!("psql has ended") };
+        if let Err(stopped) = crate::interrupt::check() {
+            return stopped;
+        }
         match running.finish(Some(ANSWER_TIME)) {
             Err(error) => error,
             Ok(finished) => explain(&finished.said(), self.foreign),
