@@ -128,6 +128,20 @@ fn an_expiry_that_fails_is_a_warning_because_the_backup_is_made() {
 }
 
 #[test]
+fn what_a_killed_run_left_of_a_database_that_is_gone_is_swept_with_the_next_one() {
+    let place = Place::new();
+    place.pg.sql("CREATE DATABASE gone");
+    place.pgbackup().arg("gone").env(FAILPOINT, "archive-named=kill").run().signalled(9);
+    place.pg.sql("DROP DATABASE gone");
+    assert!(strays(&place.backups()).iter().any(|name| name.starts_with(".gone-")));
+
+    place.back_up();
+
+    assert_eq!(place.labels().len(), 1);
+    place.is_sound();
+}
+
+#[test]
 fn files_of_somebody_else_with_names_like_ours_are_never_touched() {
     let place = with_earlier_backups();
     let outside = place.dir.join("outside");

@@ -198,6 +198,54 @@ fn sigterm_ends_a_run_whose_standard_input_says_nothing_and_stays_open() {
 }
 
 #[test]
+fn sigterm_ends_a_run_that_waits_for_the_servers_first_word() {
+    let (place, silent) = (Place::new(), harness::stub::silent());
+    let run = place.pgbackup().arg(format!("host=127.0.0.1 port={} dbname=app", silent.port())).spawn();
+    until("psql has connected", || silent.connections() > 0);
+
+    let asked = Instant::now();
+    run.term();
+
+    run.wait().stdout_is("").stderr_is("pgbackup: error: app: stopped by SIGTERM\n").signalled(SIGTERM);
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn sigterm_after_the_commit_leaves_the_backup_and_expires_nothing() {
+    let place = Place::new();
+    let first = place.back_up();
+    let run = place.pgbackup().args(["--keep-last", "1", "app"]);
+    let run = run.env(FAILPOINT, "manifest-named=pause:go").spawn();
+    place.dir.wait_for("go.reached");
+    run.term();
+    std::thread::sleep(Duration::from_millis(100));
+
+    fs::write(place.dir.join("go"), "").unwrap();
+
+    let run = run.wait().stdout_has("backups/app-").signalled(SIGTERM);
+    assert!(run.stderr_text().ends_with("; nothing was expired: stopped by SIGTERM\n"), "{run:?}");
+    assert_eq!(place.labels()[0], first);
+    assert_eq!(place.labels().len(), 2);
+    place.is_sound();
+}
+
+#[test]
+fn under_nohup_a_hangup_is_not_heard() {
+    let place = Place::new();
+    let script = "trap '' HUP; exec \"$0\" --no-config --dir backups --pg-bin \"$1\" app";
+    let tool = place.dir.program("dash").args(["-c", script]).arg(harness::tool_path("pgbackup")).arg(place.pg.bin());
+    let run = tool.envs(place.pg.env()).env(FAILPOINT, "files-created=pause:go").spawn();
+    place.dir.wait_for("go.reached");
+
+    run.signal(SIGHUP);
+    std::thread::sleep(Duration::from_millis(200));
+    fs::write(place.dir.join("go"), "").unwrap();
+
+    run.wait().stdout_has("backups/app-").stderr_is("").code(0);
+    place.is_sound();
+}
+
+#[test]
 fn after_a_signal_the_databases_that_are_left_are_not_begun() {
     let place = Place::new();
     place.pg.sql("CREATE DATABASE b; CREATE DATABASE c");
