@@ -1,7 +1,8 @@
 //! The long way to look for faults: hours of what the other journeys do for seconds. `make campaign` runs it, and each
 //! campaign adds a line to tests/CAMPAIGNS.md: when, what, how often, what was found.
 
-use crate::killed::{Seen, kill_at_random, seed};
+use crate::killed::{Seen, kill_at_random, nothing_is_missing, seed};
+use crate::place::{Place, days};
 use common::units::Stamp;
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -42,4 +43,69 @@ fn campaign_a_thousand_kills_at_random_moments_do_no_harm() {
         seeds.join(", ")
     );
     record("kills", began, &did, "no bad backup listed, none missing, nothing left after the next run");
+}
+
+/// The system calls that change a directory or make it durable, and those that write.
+const CHANGES: [&str; 4] = ["renameat,renameat2", "unlinkat", "fsync,fdatasync", "write"];
+
+#[test]
+#[ignore = "takes minutes, and needs strace: make campaign"]
+fn campaign_killed_at_each_system_call_that_changes_a_file() {
+    let began = Instant::now();
+    let mut counts = Vec::new();
+    for calls in &CHANGES[..3] {
+        let stopped = at_each(calls, "signal=KILL", |code, signal| code.is_none() && signal == Some(9));
+        assert!(stopped > 0, "{calls} was never called");
+        counts.push(format!("{calls} {stopped}"));
+    }
+    let did = format!("`pgbackup --keep-last 2` with SIGKILL at the N-th call of: {}", counts.join(", "));
+    record("kill at each call", began, &did, "no bad backup listed, none missing, nothing left after the next run");
+}
+
+#[test]
+#[ignore = "takes minutes, and needs strace: make campaign"]
+fn campaign_each_system_call_that_changes_a_file_fails() {
+    let began = Instant::now();
+    let mut counts = Vec::new();
+    for calls in CHANGES {
+        let error = if calls == "write" { "error=ENOSPC" } else { "error=EIO" };
+        let stopped = at_each(calls, error, |code, signal| matches!(code, Some(1..=3)) && signal.is_none());
+        assert!(stopped > 0, "{calls} never failed");
+        counts.push(format!("{calls} {error} {stopped}"));
+    }
+    let did = format!("`pgbackup --keep-last 2` whose N-th call fails, and the run with it: {}", counts.join(", "));
+    record("fail each call", began, &did, "no bad backup listed, none missing, nothing left after the next run");
+}
+
+/// Runs pgbackup again and again under strace, which does something to its N-th call of these (counted per thread), until
+/// nothing is done for five N in a row. Returns how many runs ended as the fault wants it.
+fn at_each(calls: &str, fault: &str, is_stopped: impl Fn(Option<i32>, Option<i32>) -> bool) -> usize {
+    let place = Place::new();
+    let mut made = place.back_up();
+    let (mut stopped, mut quiet) = (0, 0);
+    for when in 1.. {
+        place.age(&made, days(30));
+        place.age(&made, days(20));
+        let before = place.labels();
+        let strace = place.dir.program("strace").args(["--follow-forks", "--output=trace"]);
+        let strace = strace.arg(format!("--trace={calls}")).arg(format!("--inject={calls}:{fault}:when={when}"));
+        let tool =
+            strace.arg(harness::tool_path("pgbackup")).args(["--no-config", "--dir", "backups", "--keep-last", "2"]);
+
+        let ran = tool.arg("--pg-bin").arg(place.pg.bin()).arg("app").envs(place.pg.env()).run();
+
+        place.is_good();
+        nothing_is_missing(&before, &place.labels(), 2);
+        let is_ok = ran.code == Some(0);
+        assert!(is_ok || is_stopped(ran.code, ran.signal), "{calls} {fault} at {when}: {ran:?}");
+        place.pgbackup().args(["--keep-last", "2", "app"]).run().stderr_is("").code(0);
+        place.is_sound();
+        made = place.labels().pop().expect("one was just made");
+        stopped += usize::from(!is_ok);
+        quiet = if is_ok { quiet + 1 } else { 0 };
+        if quiet == 5 {
+            break;
+        }
+    }
+    stopped
 }

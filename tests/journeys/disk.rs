@@ -279,6 +279,79 @@ fn a_link_planted_after_the_sweep_fails_the_run_and_is_not_followed() {
 }
 
 #[test]
+fn a_journal_that_cannot_be_written_stops_the_run_before_it_does_anything() {
+    let place = Place::new();
+    std::os::unix::fs::symlink("elsewhere", place.dir.join("link")).unwrap();
+
+    for (journal, said) in [
+        ("nowhere/journal", "cannot open \"nowhere/journal\": No such file or directory (os error 2)"),
+        ("backups", "cannot open \"backups\": Is a directory (os error 21)"),
+        ("link", "cannot open \"link\": Too many levels of symbolic links (os error 40)"),
+        ("/dev/full", "cannot open \"/dev/full\": is not a regular file"),
+    ] {
+        let run = place.pgbackup().args(["--journal", journal, "app"]).run().stdout_is("");
+        run.stderr_is(&format!("pgbackup: error: {said}\n")).code(3);
+    }
+
+    assert_eq!(names_in(&place.backups()).len(), 0);
+}
+
+#[test]
+fn a_report_or_a_journal_that_cannot_be_written_afterwards_is_a_warning_and_the_backup_is_there() {
+    let place = Place::new();
+    make_directory(&place.dir.join("small"), 0o755);
+    let disk = tmpfs::mount(&place.dir.join("small"), 64);
+    let journal = disk.path().join("journal");
+    fs::write(&journal, "").unwrap();
+    fill(disk.path(), 0);
+
+    place
+        .pgbackup()
+        .arg("--journal")
+        .arg(&journal)
+        .args(["--write", "json:nowhere/report.json", "app"])
+        .run()
+        .stdout_has("backups/app-")
+        .stderr_is(&format!(
+            "pgbackup: error: cannot write {journal:?}: No space left on device (os error 28)\n\
+             pgbackup: error: cannot open directory \"nowhere\": No such file or directory (os error 2)\n"
+        ))
+        .code(1);
+
+    place.is_sound();
+    drop(disk);
+}
+
+#[test]
+fn a_standard_output_that_is_full_is_a_failure() {
+    let place = Place::new();
+    let script = "exec \"$0\" --no-config --pg-bin \"$1\" $2 app >/dev/full";
+    for (where_to, said) in [
+        ("--dir backups", "pgbackup: error: cannot write standard output: No space left on device (os error 28)\n"),
+        ("--stdout", "pgbackup: error: app: cannot write standard output: No space left on device (os error 28)\n"),
+    ] {
+        let tool =
+            place.dir.program("dash").args(["-c", script]).arg(harness::tool_path("pgbackup")).arg(place.pg.bin());
+        tool.arg(where_to).envs(place.pg.env()).run().stderr_is(said).code(2);
+    }
+
+    assert_eq!(place.labels().len(), 1);
+    place.is_sound();
+}
+
+#[test]
+fn with_all_three_streams_closed_no_file_of_a_backup_takes_their_place() {
+    let place = Place::new();
+    let script = "\"$0\" --no-config --dir backups --pg-bin \"$1\" -vv app nosuch <&- >&- 2>&-; echo $?";
+    let tool = place.dir.program("dash").args(["-c", script]).arg(harness::tool_path("pgbackup")).arg(place.pg.bin());
+
+    tool.envs(place.pg.env()).run().stdout_is("2\n").stderr_is("").code(0);
+
+    assert_eq!(place.labels().len(), 1);
+    place.is_sound();
+}
+
+#[test]
 fn a_database_with_the_longest_name_there_is_fits_into_a_file_name() {
     let place = Place::new();
     let longest = "é%".repeat(21); // 63 bytes, 9 characters each three of them in a label

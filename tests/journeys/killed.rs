@@ -36,7 +36,7 @@ fn with_earlier_backups() -> Place {
 /// Compares the labels before and after a run that may have been killed: what is gone was for retention to take, and
 /// it takes nothing before the new backup is there.
 #[track_caller]
-fn nothing_is_missing(before: &[String], after: &[String], kept: usize) {
+pub fn nothing_is_missing(before: &[String], after: &[String], kept: usize) {
     let is_new = after.iter().any(|label| !before.contains(label));
     let all: BTreeSet<_> = before.iter().chain(after).collect();
     let needed = if is_new { all.len().saturating_sub(kept) } else { 0 };
@@ -125,6 +125,48 @@ fn an_expiry_that_fails_is_a_warning_because_the_backup_is_made() {
         assert_eq!(place.labels().len(), KEPT, "{name}");
         place.is_sound();
     }
+}
+
+#[test]
+fn a_server_that_goes_down_in_mid_dump_leaves_no_backup_and_is_named() {
+    let place = Place::new();
+    let before = place.back_up();
+    let holder = crate::signals::hold_after_the_rows(&place.pg);
+    let run = place.pgbackup().args(["--keep-last", "1", "app"]).spawn();
+    crate::signals::backend_of_dump(&place.pg);
+
+    place.pg.stop_hard();
+
+    let run = run.wait().stdout_is("").code(2);
+    let said = run.stderr_text();
+    let start = "pgbackup: error: app: no backup was made in \"backups\": pg_dump failed with exit code 1: ";
+    assert!(said.starts_with(start) && said.contains("server closed the connection"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_eq!(place.labels(), [before]);
+    place.is_sound();
+    drop(holder);
+}
+
+#[test]
+fn a_pg_dump_that_is_killed_leaves_no_backup_and_is_named() {
+    let place = Place::new();
+    let before = place.back_up();
+    let holder = crate::signals::hold_after_the_rows(&place.pg);
+    let run = place.pgbackup().args(["--keep-last", "1", "app"]).spawn();
+    crate::signals::backend_of_dump(&place.pg);
+
+    crate::signals::signal(crate::signals::dumps_of(&place.pg)[0], 9);
+
+    run.wait()
+        .stdout_is("")
+        .stderr_is(
+            "pgbackup: error: app: no backup was made in \"backups\": pg_dump was killed by signal 9\n\
+             pgbackup: hint: the kernel kills what uses too much memory; dmesg tells\n",
+        )
+        .code(2);
+    assert_eq!(place.labels(), [before]);
+    place.is_sound();
+    drop(holder);
 }
 
 #[test]

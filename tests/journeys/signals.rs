@@ -311,7 +311,8 @@ fn pid_of(program: &Path, dir: &Sandbox) -> u32 {
     found.next().expect("it runs")
 }
 
-fn signal(pid: u32, number: i32) {
+/// Signals a process that is no child of ours.
+pub fn signal(pid: u32, number: i32) {
     use rustix::process::{Pid, Signal, kill_process};
     let signal = Signal::from_named_raw(number).expect("a signal with a name");
     kill_process(Pid::from_raw(pid.cast_signed()).expect("not 0"), signal).expect("signal a process of ours");
