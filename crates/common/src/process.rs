@@ -326,8 +326,6 @@ impl Finished {
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
         match (self.status.code(), self.status.signal()) {
             (Some(code), _) => bail!("{} failed with exit code {code}{said}", self.name),
-            (None, Some(9)) => Err(anyhow!("{} was killed by signal 9{said}", self.name))
-                .hint("the kernel kills what uses too much memory; dmesg tells"),
             (None, Some(signal)) => bail!("{} was killed by signal {signal}{said}", self.name),
             (None, None) => bail!("{} ended with {}{said}", self.name, self.status),
         }

@@ -58,6 +58,15 @@ impl<'a> Partial<'a> {
     ///
     /// As renameat(2); the partial file is removed.
     pub fn commit(mut self) -> Result<()> {
+        self.rename()
+    }
+
+    /// As [`Partial::commit`], but a failure leaves the partial file to the caller.
+    ///
+    /// # Errors
+    ///
+    /// As renameat(2).
+    pub fn rename(&mut self) -> Result<()> {
         self.dir
             .rename(&self.partial, &self.name)
             .with_context(|| format!("cannot rename {:?} to {:?}", self.dir.join(&self.partial), self.name))?;

@@ -5,7 +5,7 @@
 
 use crate::cli::Compress;
 use crate::stdin::Stdin;
-use anyhow::{Context as _, Error, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use common::backup::archive::{self, Codec, Totals};
 use common::backup::catalog::{INDEX, MANIFEST, SHA256, archive_end};
 use common::backup::index::{MEMBERS_PER_LINE, Member, Record};
@@ -276,15 +276,17 @@ fn publish(dir: &Dir, label: &Label, manifest: &Manifest, archive: Partial<'_>, 
         sums.commit()?;
         sync()?;
         failpoint!("all-but-manifest-named")?;
-        Ok::<(), Error>(())
+        commit.rename()
     })();
     if let Err(error) = named {
-        // Files may have final names already; only the sweep knows how to take them back in the right order.
+        // Files may have final names already; only the sweep knows how to take them back in the right order, and by the
+        // partial manifest, which the next run needs too if this sweep fails.
         std::mem::forget(commit);
-        common::backup::catalog::sweep(dir, &label.prefix)?;
+        if let Err(also) = common::backup::catalog::sweep(dir, &label.prefix) {
+            common::warn!("the next run has to sweep: {also:#}");
+        }
         return Err(error);
     }
-    commit.commit()?;
     sync()?;
     failpoint!("manifest-named")?;
     Ok(())
