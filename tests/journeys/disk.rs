@@ -256,7 +256,9 @@ fn planted_links_are_swept_and_what_they_lead_to_is_never_opened() {
     assert_eq!(fs::read_to_string(&shadow).unwrap(), "root:CANARY");
     assert_eq!(mode(&shadow), 0o600);
     assert_eq!(place.labels().len(), 1);
-    place.is_sound();
+    place.is_good();
+    // A final name without a manifest of ours is somebody else's file, link or not.
+    assert_eq!(strays(&place.backups()), ["app-20261120T020000Z.sql.gz"]);
 }
 
 #[test]
