@@ -12,7 +12,7 @@ TOOLS := $(filter-out common,$(notdir $(wildcard crates/*)))
 TO_BUILD := cc:gcc ld:binutils /usr/include/stdio.h:libc6-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates
 TO_SHOW := $(TO_BUILD) flock:util-linux setpriv:util-linux useradd:passwd gzip:gzip /usr/share/zoneinfo/UTC:tzdata
 TO_MEASURE := $(TO_SHOW) python3:python3 pigz:pigz zstd:zstd
-NEEDED := $(TO_SHOW) git:git python3:python3 unshare:util-linux mount:mount gpg:gpg age:age zstd:zstd openssl:openssl \
+NEEDED := $(TO_SHOW) git:git python3:python3 unshare:util-linux mount:mount gpg:gpg age:age zstd:zstd openssl:openssl strace:strace \
 	groff:groff-base script:bsdutils
 
 .DEFAULT_GOAL := help
