@@ -75,7 +75,7 @@ pub struct Cli {
     /// Read the address of the database from an application's own .env file
     ///
     /// Takes DATABASE_URL as SQLAlchemy, Prisma, Django and Rails write it, or DB_HOST and friends. The file is read,
-    /// never run. From a file of another user nothing but its own password is sent to the server that it names.
+    /// never run. From a file that another user can write nothing but its own password is sent to the server that it names.
     #[arg(long, value_name = "FILE", help_heading = "What")]
     pub env_file: Option<PathBuf>,
 

@@ -179,6 +179,13 @@ impl Run<'_> {
         }
         // PGCLIENTENCODING, an address or ALTER DATABASE could ask for another one: the dump would differ or fail.
         words.push(format!("--encoding={}", facts.encoding()));
+        if client.version.major > facts.version().major {
+            plan.notes.push(format!(
+                "{name} {} is newer than the server ({}), which may not know every setting in the dump",
+                client.version,
+                facts.version()
+            ));
+        }
         if let Some(safe) = client.version.safe_minor() {
             plan.warnings.push(format!("{name} {} has known holes; update it to {safe} or later", client.version));
         }

@@ -76,10 +76,8 @@ pub fn sources(cli: &Cli, clients: &Clients) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
     if cli.all {
         let access = base.unwrap_or_else(|| Access::new(Conninfo::empty()));
-        let access = match access.address.get("dbname") {
-            Some(_) => access,
-            None => access.with_database("postgres"),
-        };
+        let is_named = access.address.get("dbname").is_some() || (access.foreign.is_none() && is_set("PGDATABASE"));
+        let access = if is_named { access } else { access.with_database("postgres") };
         let psql = newest(clients, "psql")?;
         for name in databases(clients, &psql, &access)? {
             sources.push(Source::Database(access.with_database(&name)));
@@ -187,13 +185,15 @@ fn operand_access(operand: &str, base: Option<&Access>) -> Result<Access> {
 }
 
 fn from_environment() -> Result<Access> {
-    let named =
-        ["PGDATABASE", "PGSERVICE"].iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
-    if !named {
+    if !is_set("PGDATABASE") && !is_set("PGSERVICE") {
         return Err(anyhow!("no database to back up"))
             .hint("name one, or use --all, --env-file, --stdin, or set DATABASE_URL");
     }
     Ok(Access::new(Conninfo::empty()))
+}
+
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
 fn databases(clients: &Clients, psql: &Client, access: &Access) -> Result<Vec<String>> {

@@ -308,11 +308,13 @@ impl OpenEntry {
     }
 
     /// Reads ` Name: t; Type: TABLE; Schema: public; Owner: app`, from the right, because a name may hold anything.
+    /// A tablespace stands behind the owner; the name may look like one.
     fn from_header(text: &[u8]) -> Option<Self> {
         let text = text::bytes(text);
-        let text = text.strip_prefix(" Data for").unwrap_or(&text).strip_prefix(" Name: ")?;
-        let text = text.rsplit_once("; Tablespace: ").map_or(text, |(front, _)| front);
+        let of = ["", " Data for", " Statistics for"];
+        let text = of.iter().find_map(|of| text.strip_prefix(of)?.strip_prefix(" Name: "))?;
         let (text, owner) = text.rsplit_once("; Owner: ").unwrap_or((text, "-"));
+        let owner = owner.split_once("; Tablespace: ").map_or(owner, |(owner, _)| owner);
         let (text, schema) = text.rsplit_once("; Schema: ")?;
         let (name, kind) = text.rsplit_once("; Type: ")?;
         Some(Self::new(kind, schema, name, owner))

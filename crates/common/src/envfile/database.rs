@@ -110,7 +110,7 @@ fn address(var: &Var) -> anyhow::Result<Conninfo> {
     if !conninfo::is_address(text) {
         // `DATABASE_URL=changeme` would be a database of that name on this machine.
         return Err(anyhow!("it is not the address of a database"))
-            .hint("write it as postgresql://user:password@host:port/dbname");
+            .hint("write it as postgresql://user@host:port/dbname, with :password behind the user");
     }
     Ok(info)
 }

@@ -248,7 +248,7 @@ fn a_foreign_file_only_says_where_and_who() {
     assert_eq!(info.to_keywords(), "dbname='db' host='h' user='u'");
     assert_eq!(
         format!("{refused:#}"),
-        "cannot use \"app/.env\": sslkey is not accepted from a file that belongs to another user"
+        "cannot use \"app/.env\": sslkey is not accepted from a file that another user can write"
     );
 }
 

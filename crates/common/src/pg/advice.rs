@@ -6,7 +6,7 @@ use anyhow::Error;
 use std::os::unix::process::ExitStatusExt as _;
 
 /// What is said, and what to do about it; the first that fits counts.
-const ADVICE: [(&[&str], &str); 20] = [
+const ADVICE: [(&[&str], &str); 21] = [
     (&["no password supplied"], "put the password into ~/.pgpass (mode 0600) or PGPASSWORD"),
     (
         &["password authentication failed"],
@@ -58,6 +58,10 @@ const ADVICE: [(&[&str], &str); 20] = [
         "the server refuses this user from this address: see its pg_hba.conf",
     ),
     (&["terminated by user"], "somebody ended it by a signal: run this again"),
+    (
+        &["not currently accepting connections"],
+        "the database is closed (ALLOW_CONNECTIONS); with --all, PGDATABASE says which one to start from",
+    ),
     (&["FATAL:  database"], "list the databases with: psql -l"),
     (&["FATAL:  role"], "check the user name: the server has no such role, or it may not log in"),
 ];

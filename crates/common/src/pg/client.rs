@@ -57,7 +57,7 @@ pub struct Access {
     pub address: Arc<Conninfo>,
     /// The password, where the address had one.
     pub password: Option<Arc<Secret>>,
-    /// The file of another user that the address came from: then nothing of ours goes with it.
+    /// The file that the address came from, where another user can write it: then nothing of ours goes with it.
     pub foreign: Option<PathBuf>,
 }
 
@@ -104,6 +104,8 @@ impl Access {
         if address.get("application_name").is_none() {
             address.set("application_name", application);
         }
+        // For what we ask ourselves; a dump sets the database's own encoding.
+        address.set("client_encoding", "UTF8");
         let ours = self.foreign.is_some() || std::env::var_os("PGCONNECT_TIMEOUT").is_none();
         if ours && address.get("connect_timeout").is_none() {
             address.set("connect_timeout", CONNECT_SECONDS);
@@ -195,7 +197,9 @@ impl Clients {
             None => Program::new(path),
             Some((first, words)) => {
                 let found = if first.starts_with('/') { Some(first.into()) } else { process::find(first) };
-                let found = found.with_context(|| format!("cannot find the program {first:?} of --client-prefix"))?;
+                let found = found
+                    .with_context(|| format!("cannot find the program {first:?} of --client-prefix"))
+                    .hint("name a program in PATH, or its absolute path")?;
                 Program::new(&found).args(words).arg(path)
             }
         };

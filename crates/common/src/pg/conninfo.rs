@@ -228,13 +228,13 @@ impl Conninfo {
     pub fn restrict_to_foreign(&mut self) -> anyhow::Result<()> {
         for key in FOREIGN_IS_IGNORED {
             if self.remove(key).is_some() {
-                self.note(format!("{key} is left out: the file belongs to another user"));
+                self.note(format!("{key} is left out: another user can write the file"));
             }
         }
         match self.values.keys().find(|key| !FOREIGN_MAY_SET.contains(&key.as_str())) {
             None => Ok(()),
             Some(key) => Err(hint::with(
-                anyhow!("{key} is not accepted from a file that belongs to another user"),
+                anyhow!("{key} is not accepted from a file that another user can write"),
                 "name the database in an option or a file of your own",
             )),
         }

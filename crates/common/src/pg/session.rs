@@ -6,7 +6,7 @@
 use super::advice;
 use super::client::{Access, Client, Clients, PINNED};
 use crate::hint::{self, Hint as _};
-use crate::process::{Input, Running};
+use crate::process::{Input, Running, User};
 use anyhow::{Context as _, Result, anyhow};
 use serde::de::DeserializeOwned;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -25,7 +25,15 @@ pub struct Session {
     running: Option<Running>,
     stdin: ChildStdin,
     lines: Receiver<std::io::Result<String>>,
+    caller: Caller,
+}
+
+/// What decides which password goes along, and whether psql runs here.
+#[derive(Debug)]
+struct Caller {
     foreign: bool,
+    prefixed: bool,
+    run_as: Option<User>,
 }
 
 impl Session {
@@ -38,8 +46,6 @@ impl Session {
         let mut running = clients
             .command(psql, access, "nightshift")?
             .args(["--no-psqlrc", "--no-align", "--tuples-only", "--quiet", "--set=ON_ERROR_STOP=1"])
-            // psql would print notices of the server among the answers' errors.
-            .env("PGCLIENTENCODING", "UTF8")
             .start(Input::Pipe)?;
         let stdin = running.stdin()?;
         let stdout = running.stdout()?;
@@ -56,7 +62,12 @@ impl Session {
                 }
             }
         });
-        let mut session = Self { running: Some(running), stdin, lines, foreign: access.foreign.is_some() };
+        let caller = Caller {
+            foreign: access.foreign.is_some(),
+            prefixed: !clients.prefix.is_empty(),
+            run_as: clients.run_as.clone(),
+        };
+        let mut session = Self { running: Some(running), stdin, lines, caller };
         session.check_settings()?;
         Ok(session)
     }
@@ -87,7 +98,7 @@ impl Session {
         }
         match running.finish(Some(ANSWER_TIME)) {
             Err(error) => error,
-            Ok(finished) => explain(&finished.said(), self.foreign),
+            Ok(finished) => explain(&finished.said(), &self.caller),
         }
     }
 
@@ -136,21 +147,38 @@ fn pool(message: String) -> anyhow::Error {
 }
 
 /// What libpq says, and what to do about it.
-fn explain(said: &str, foreign: bool) -> anyhow::Error {
+fn explain(said: &str, caller: &Caller) -> anyhow::Error {
     let has = |text: &str| said.contains(text);
-    // Only libpq's own message, and what it could not even try, are about the connection.
-    let is_connected = said.starts_with("ERROR:");
-    let error = anyhow!("{}: {said}", if is_connected { "cannot ask the server" } else { "cannot connect" });
+    if said.is_empty() {
+        let error = anyhow!("psql ended without an answer");
+        let advice = "do the words of --client-prefix hand on standard input, as docker exec -i does?";
+        return if caller.prefixed { hint::with(error, advice) } else { error };
+    }
     if has("unsupported startup parameter") {
         return pool(format!("a connection pool stands in front of the server: {said}"));
     }
-    if foreign && has("no password supplied") {
-        let advice =
-            "the address came from a file of another user, so only a password in that file is sent; put it there";
-        return hint::with(error, advice);
-    }
-    match advice::on(said) {
+    let is_connected = said.starts_with("ERROR:") || has("connection to server was lost");
+    let error = anyhow!("{}: {said}", if is_connected { "cannot ask the server" } else { "cannot connect" });
+    match advice_on_password(said, caller).or_else(|| advice::on(said).map(str::to_owned)) {
         Some(advice) => hint::with(error, advice),
         None => error,
     }
+}
+
+/// Where a missing password belongs, if not where everybody looks first.
+fn advice_on_password(said: &str, caller: &Caller) -> Option<String> {
+    if !said.contains("no password supplied") {
+        return None;
+    }
+    if caller.foreign {
+        let advice =
+            "another user can write the file that names this server, so only a password in it is sent; put it there";
+        return Some(advice.to_owned());
+    }
+    let user = caller.run_as.as_ref()?;
+    let path = user.home.join(".pgpass");
+    Some(format!(
+        "client programs run as user {0}: put the password into PGPASSWORD, or into {path:?} (of user {0}, mode 0600)",
+        user.name
+    ))
 }

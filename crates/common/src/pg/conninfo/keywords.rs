@@ -107,7 +107,7 @@ fn unknown(name: Option<&str>, number: usize, text: &str) -> anyhow::Error {
         None => anyhow!("keyword {number} is not one of libpq's"),
     };
     let advice = if text.contains(';') {
-        "an ADO.NET or PDO connection string has to be written as postgresql://user:password@host:port/dbname"
+        "an ADO.NET or PDO connection string has to be written as postgresql://user@host:port/dbname, with :password behind the user"
     } else {
         "libpq's keywords are host, port, dbname, user, sslmode, …; write a value that holds blanks as 'a b'"
     };

@@ -319,7 +319,7 @@ fn a_foreign_file_cannot_name_keys_or_files_of_ours() {
     for key in ["passfile", "service", "sslkey", "sslcert", "sslkeylogfile", "requirepeer", "gsslib", "replication"] {
         let mut info = parse(&format!("host=h {key}=x"));
         let message = info.restrict_to_foreign().unwrap_err().to_string();
-        assert_eq!(message, format!("{key} is not accepted from a file that belongs to another user"));
+        assert_eq!(message, format!("{key} is not accepted from a file that another user can write"));
     }
 }
 
@@ -331,7 +331,7 @@ fn a_foreign_file_may_say_where_and_who() {
     info.restrict_to_foreign().unwrap();
 
     assert_eq!(info.get("options"), None);
-    assert_eq!(info.notes(), ["options is left out: the file belongs to another user"]);
+    assert_eq!(info.notes(), ["options is left out: another user can write the file"]);
     assert_eq!(info.get("sslrootcert"), Some("system"));
     assert_eq!(info.password().map(Secret::expose), Some("p"));
 }
