@@ -13,6 +13,7 @@
 
 mod binaries;
 mod pattern;
+mod pgbouncer;
 mod ports;
 mod postgres;
 mod ran;
@@ -25,6 +26,7 @@ mod tool;
 mod users;
 
 pub use binaries::{tool_path, workspace};
+pub use pgbouncer::PgBouncer;
 pub use ports::free_port;
 pub use postgres::{Builder, Postgres};
 pub use ran::Ran;

@@ -17,7 +17,7 @@ use std::process::{Command, Output};
 pub use builder::Builder;
 use home::Home;
 use programs::Programs;
-pub(crate) use programs::cache;
+pub(crate) use programs::{cache, pgbouncer};
 use server::{Server, Stop};
 
 /// A running cluster, alone in a directory of its own; stopped hard and removed when dropped.

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod addresses;
 mod campaign;
 mod disk;
 mod fidelity;
+mod globals;
 mod killed;
 mod locks;
 mod names;
@@ -15,3 +17,4 @@ mod secrets;
 mod server_dies;
 mod signals;
 mod threats;
+mod versions;

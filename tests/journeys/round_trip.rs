@@ -112,13 +112,17 @@ pub fn verify(dir: &Sandbox, backup: &Backup) {
 /// Restores it as a person would, without us, into a new database of the same encoding and locale.
 #[track_caller]
 pub fn restore(pg: &Postgres, dir: &Sandbox, backup: &Backup, into: &str) {
-    pg.sql(&create_like(
-        &pg.sql(&format!(
-            "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = {}",
-            literal(backup.manifest["subject"].as_str().unwrap())
-        )),
-        into,
+    let like = pg.sql(&format!(
+        "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = {}",
+        literal(backup.manifest["subject"].as_str().unwrap())
     ));
+    restore_as(pg, dir, backup, into, &like);
+}
+
+/// As [`restore`], with `ENCODING|COLLATE|CTYPE`.
+#[track_caller]
+pub fn restore_as(pg: &Postgres, dir: &Sandbox, backup: &Backup, into: &str, encoding_and_locale: &str) {
+    pg.sql(&create_like(encoding_and_locale, into));
     let program = match backup.path.extension().and_then(|end| end.to_str()) {
         Some("gz") => "gunzip",
         Some("zst") => "zstd",

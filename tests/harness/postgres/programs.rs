@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::workspace;
 
@@ -41,6 +41,17 @@ pub(super) fn clean_environment() -> [(&'static str, &'static str); 4] {
 /// The directory of the programs; what else is worth keeping lies there, too. Anybody may read it.
 pub(crate) fn cache() -> PathBuf {
     PathBuf::from(ask("--cache-dir").trim_end())
+}
+
+/// The program PgBouncer, provisioned if need be.
+pub(crate) fn pgbouncer() -> PathBuf {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    let find = || {
+        let answer = ask("pgbouncer");
+        let directory = answer.trim_end().split_once(' ').expect("postgres-for-tests prints a directory").1;
+        PathBuf::from(directory).join("pgbouncer")
+    };
+    FOUND.get_or_init(find).clone()
 }
 
 fn provision(major: u32) -> Programs {
