@@ -267,10 +267,11 @@ fn a_pgpass_file_of_ones_own_is_used() {
         let ran = pgbackup(&pg, &dir).args(["--run-as", "nobody"]).arg(&operand).run();
         let home = User::from_name("nobody").unwrap().unwrap().dir;
         ran.stdout_is("")
-            .stderr_has(
-                "no password supplied\npgbackup: hint: client programs run as user nobody: put the password into ",
-            )
-            .stderr_has(&format!("{:?}", home.join(".pgpass")))
+            .stderr_has(&format!(
+                "no password supplied\npgbackup: hint: client programs run as user nobody: put the password into its {:?} \
+                 (mode 0600) or PGPASSWORD\n",
+                home.join(".pgpass")
+            ))
             .code(2);
     }
 }

@@ -178,7 +178,7 @@ fn advice_on_password(said: &str, caller: &Caller) -> Option<String> {
     let user = caller.run_as.as_ref()?;
     let path = user.home.join(".pgpass");
     Some(format!(
-        "client programs run as user {0}: put the password into PGPASSWORD, or into {path:?} (of user {0}, mode 0600)",
+        "client programs run as user {}: put the password into its {path:?} (mode 0600) or PGPASSWORD",
         user.name
     ))
 }
