@@ -123,6 +123,17 @@ impl EnvFile {
         self.vars.iter().rev().find(|var| var.name == name).map(|var| &var.value)
     }
 
+    /// Whether a warning is about the file as a whole or a variable that can say where the database is; the rest is the
+    /// application's own business.
+    #[must_use]
+    pub fn concerns_database(&self, warning: &Warning) -> bool {
+        let mut names = self.vars.iter().map(|var| (var.line, &var.name));
+        let unreadable = || self.unreadable.iter().map(|line| (line.line, &line.name));
+        warning.line == 0
+            || names.any(|(line, name)| line == warning.line && database::concerns(name))
+            || unreadable().any(|(line, name)| line == warning.line && database::concerns(name))
+    }
+
     /// Where the application's database is: `DATABASE_URL` and its relatives, else `DB_HOST` and friends.
     ///
     /// What the address leaves open is filled from `PG*` variables of the same file, as libpq in the application

@@ -116,6 +116,7 @@ fn base(cli: &Cli) -> Result<Option<Access>> {
         let file = EnvFile::read(path)?;
         for warning in &file.warnings {
             match warning.line {
+                _ if !file.concerns_database(warning) => common::info!("{path:?} {warning}"),
                 0 => common::warn!("{path:?}: {}", warning.text),
                 line => common::warn!("{path:?} line {line}: {}", warning.text),
             }

@@ -62,6 +62,18 @@ const KINDS: &[&str] =
 /// `PG*` variables that alone make a file name a database.
 const PG_ALONE: &[&str] = &["PGHOST", "PGHOSTADDR", "PGDATABASE", "PGUSER", "PGSERVICE"];
 
+/// Whether a variable can say something about the database.
+pub(super) fn concerns(name: &str) -> bool {
+    let fields = |group: &Group| [group.host, group.port, group.dbname, group.user, group.password, group.sslmode];
+    // DATABASE_USERNAME belongs to DATABASE_URL, SPRING_DATASOURCE_PASSWORD to SPRING_DATASOURCE_URL.
+    let owner = ["_USERNAME", "_USER", "_PASSWORD"].iter().find_map(|end| name.strip_suffix(end));
+    let is_of_address = |owner: &str| ADDRESSES.iter().any(|address| address.strip_suffix("_URL") == Some(owner));
+    [ADDRESSES, DIRECT, KINDS].concat().contains(&name)
+        || GROUPS.iter().flat_map(fields).any(|names| names.contains(&name))
+        || KEYWORDS.iter().any(|(_, variable)| *variable == name)
+        || owner.is_some_and(is_of_address)
+}
+
 pub(super) fn find(file: &EnvFile) -> anyhow::Result<Option<Conninfo>> {
     let found = match from_address(file)? {
         Some(info) => Some(info),
