@@ -235,6 +235,22 @@ fn an_env_file_that_others_can_read_is_used_with_a_warning() {
 }
 
 #[test]
+fn only_the_lines_of_an_env_file_that_lead_to_the_database_are_warned_about() {
+    let pg = with_password();
+    let dir = Sandbox::new();
+    let url = format!("postgresql://app:{ENCODED}@127.0.0.1:{}/app", pg.port());
+    let run = || pgbackup(&pg, &dir).args(["--env-file", ".env"]).run();
+
+    write(&dir.join(".env"), 0o600, &format!("APP_NAME=My App\nexport X=a$b\nKEY = 1\n=\nDATABASE_URL='{url}'\n"));
+    is_app(&dir, run());
+
+    write(&dir.join(".env"), 0o600, &format!("APP_NAME=My App\nexport DATABASE_URL='{url}'\n"));
+    run()
+        .stderr_is("pgbackup: warning: \".env\" line 2: systemd reads this line differently; leave out export\n")
+        .code(0);
+}
+
+#[test]
 fn service_files_and_pgpass_are_libpqs_own() {
     let pg = with_password();
     let dir = Sandbox::new();

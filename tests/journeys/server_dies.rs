@@ -176,6 +176,44 @@ fn a_killed_pg_dump_leaves_no_backup() {
     }
 }
 
+#[test]
+fn pg_dump_never_runs_as_root() {
+    let pg = large();
+    let store = Store::with_backup_of(&pg);
+    let running = store.paused(&pg);
+
+    let status = fs::read_to_string(format!("/proc/{}/status", pg_dump_of(&running).as_raw_nonzero())).unwrap();
+    let ran = store.let_go(running);
+
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().split_whitespace();
+    let (uids, groups): (Vec<_>, Vec<_>) = (field("Uid:").collect(), field("Groups:").collect());
+    assert!(uids.len() == 4 && !uids.contains(&"0"), "real, effective, saved and file system: {uids:?}");
+    assert!(!is_root() || !groups.contains(&"0"), "{groups:?}");
+    ran.stderr_is("").code(0);
+}
+
+#[test]
+fn a_run_on_a_server_that_falls_silent_can_be_stopped() {
+    let pg = large();
+    let store = Store::with_backup_of(&pg);
+    let running = store.paused(&pg);
+    let (backend, pg_dump) = (backend_of_pg_dump(&pg), pg_dump_of(&running));
+    kill_process(backend, Signal::STOP).unwrap();
+    fs::write(store.outer.join("go"), "").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200)); // it reads what the pipes still hold, then waits
+    assert!(running.is_running());
+
+    running.term();
+    let ran = running.wait();
+
+    kill_process(backend, Signal::CONT).unwrap();
+    let ran = ran.stdout_is("").signalled(15);
+    assert!(ran.wall.as_secs() < 10, "{}", ran.picture());
+    assert!(!PathBuf::from(format!("/proc/{}", pg_dump.as_raw_nonzero())).exists(), "pg_dump is left behind");
+    assert!(files(&store.outer) == store.before, "{:?}", store.outer.files());
+    verify(&store.outer, &store.earlier);
+}
+
 /// A psql that holds a lock on table `t` and then does `then`, when told to.
 fn holder(pg: &Postgres, store: &Store, then: &str) -> Running {
     let place = store.outer.path().display();
