@@ -8,7 +8,6 @@
 mod partial;
 mod words;
 
-use crate::hint;
 use anyhow::{Error, Result, anyhow, bail};
 use memchr::{memchr, memchr2};
 use partial::Partial;
@@ -154,9 +153,9 @@ impl Lexer {
         between && !self.open
     }
 
-    /// The line that the open statement began in, and whether psql, too, takes it for a body that has no end.
-    pub(super) fn open_statement_line(&self) -> Option<(u64, bool)> {
-        self.open.then_some((self.open_line, self.words.depth > 0))
+    /// The error, with where the open statement began.
+    pub(super) fn unended(&self, error: Error) -> Error {
+        if self.open { words::unended(error, self.open_line, self.words.depth > 0) } else { error }
     }
 
     /// Takes the next piece of the stream, of any length.
@@ -309,8 +308,7 @@ impl Lexer {
                 self.state = State::Meta;
             }
             b'\\' => {
-                let message = format!("line {}: a backslash outside quotes and rows", self.line);
-                return Err(unended(anyhow!(message), self.open_statement_line()));
+                return Err(self.unended(anyhow!("line {}: a backslash outside quotes and rows", self.line)));
             }
             b'-' => self.state = State::Dash,
             b'/' => self.state = State::Slash,
@@ -463,23 +461,6 @@ impl Lexer {
         }
         Ok(next)
     }
-}
-
-/// An error that a statement without an end led to, with where it began and what may be the reason.
-///
-/// psql counts any `begin` in `CREATE FUNCTION`, so `CREATE FUNCTION public.begin() …;` never ends: no psql can restore
-/// a dump that holds it.
-pub(super) fn unended(error: Error, open: Option<(u64, bool)>) -> Error {
-    let Some((line, is_body)) = open else { return error };
-    let error = anyhow!("{error:#}, in the statement that begins in line {line}");
-    if !is_body {
-        return error;
-    }
-    hint::with(
-        error,
-        "psql cannot read a dump with a function, schema or type called begin either; have names quoted: \
-         pgbackup … -- --quote-all-identifiers",
-    )
 }
 
 /// How many bytes can be passed over because none of them matters in this state.

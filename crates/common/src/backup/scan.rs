@@ -6,7 +6,7 @@
 //! the same; a lost index, sequence value or large object shows as well as a lost row.
 
 use super::index::{Entry, LargeObject, Record, Sequence, Table};
-use super::lex::{Lexer, Next, Sink, Statement, unended};
+use super::lex::{Lexer, Next, Sink, Statement};
 use super::manifest::{Content, Kind};
 use crate::text;
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -61,7 +61,7 @@ impl Scanner {
         }
         if !self.lexer.is_at_rest() {
             let error = anyhow!("the dump is cut off, line {line}");
-            return Err(unended(error, self.lexer.open_statement_line()));
+            return Err(self.lexer.unended(error));
         }
         if !self.reader.is_complete {
             bail!("the dump is cut off: its end marker is missing, line {line}");

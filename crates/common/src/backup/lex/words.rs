@@ -1,5 +1,8 @@
 //! The words of a statement, as far as they tell whether a semicolon ends it.
 
+use crate::hint;
+use anyhow::{Error, anyhow};
+
 /// The words of a statement, as far as they tell whether a semicolon ends it.
 ///
 /// Inside `CREATE [OR REPLACE] FUNCTION|PROCEDURE … BEGIN ATOMIC … END` it does not. psql's rule: only the first four
@@ -58,4 +61,20 @@ impl Words {
             _ => {}
         }
     }
+}
+
+/// An error that a statement without an end led to, with where it began and what may be the reason.
+///
+/// psql counts any `begin` in `CREATE FUNCTION`, so `CREATE FUNCTION public.begin() …;` never ends: no psql can restore
+/// a dump that holds it.
+pub(super) fn unended(error: Error, line: u64, is_body: bool) -> Error {
+    let error = anyhow!("{error:#}, in the statement that begins in line {line}");
+    if !is_body {
+        return error;
+    }
+    hint::with(
+        error,
+        "psql cannot read a dump with a function, schema or type called begin either; have names quoted: \
+         pgbackup … -- --quote-all-identifiers",
+    )
 }
