@@ -22,7 +22,7 @@ const ADVICE: [(&[&str], &str); 21] = [
         "check sslmode and sslrootcert, and the certificate of the server",
     ),
     (
-        &["Connection refused", "No such file or directory"],
+        &["failed: Connection refused", "failed: No such file or directory"],
         "is the server running there? check host and port, or the socket directory",
     ),
     (
@@ -107,6 +107,15 @@ mod tests {
         assert!(on("FATAL:  database \"x\" does not exist").unwrap().contains("psql -l"));
         assert!(on("ERROR:  relation \"x\" does not exist").unwrap().contains("migration"));
         assert!(on("root certificate file \"/x\" does not exist").unwrap().contains("sslrootcert"));
+    }
+
+    #[test]
+    fn a_file_that_the_server_misses_is_not_a_missing_server() {
+        let socket = "connection to server on socket \"/x/.s.PGSQL.5432\" failed: ";
+        let missing = "No such file or directory";
+
+        assert!(on(&format!("{socket}{missing}")).unwrap().starts_with("is the server running"));
+        assert_eq!(on(&format!("{socket}FATAL:  could not access file \"lib\": {missing}")), None);
     }
 
     #[test]
