@@ -74,7 +74,7 @@ fn good(cli: &Cli, subject: String, found: &Found, took: Duration) -> Item {
     let what = match (cli.depth, content) {
         (Depth::Stored, _) => format!("{} as recorded", units::size(archive.stored_bytes)),
         (Depth::Content, Some(content)) => {
-            format!("{} rows of {} tables as recorded", units::count(content.rows), units::count(content.tables))
+            format!("{} of {} as recorded", units::things(content.rows, "row"), units::things(content.tables, "table"))
         }
         (Depth::Content, None) => format!("{} of plain bytes as recorded", units::size(archive.plain_bytes)),
     };

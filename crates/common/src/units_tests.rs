@@ -252,3 +252,10 @@ proptest! {
         prop_assert!(back <= printed && printed - back <= printed / 10, "{printed:?} {back:?}");
     }
 }
+
+#[test]
+fn one_thing_is_not_several() {
+    assert_eq!(things(1, "table"), "1 table");
+    assert_eq!(things(0, "row"), "0 rows");
+    assert_eq!(things(1234, "row"), "1,234 rows");
+}

@@ -70,7 +70,7 @@ fn summary(manifest: &Manifest, took: Duration) -> String {
     let plain = units::size(manifest.archive.plain_bytes);
     let what = match &manifest.content {
         Some(content) if content.tables > 0 => {
-            format!("{} rows of {} tables, ", units::count(content.rows), units::count(content.tables))
+            format!("{} of {}, ", units::things(content.rows, "row"), units::things(content.tables, "table"))
         }
         Some(_) | None => String::new(),
     };

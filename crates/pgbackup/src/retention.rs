@@ -11,9 +11,9 @@
 //! - Only complete backups are counted. A damaged one must not push a good one out, and is not deleted either:
 //!   it may be all that is left, and somebody has to look at it.
 //! - The newest complete and the newest proven one stay, whatever the rules say.
-//! - A night without a backup uses nothing up. Ages are measured from the newest backup and not from now, and an
-//!   hour, day or week counts only if it has a backup. So when a machine comes back after six weeks, or when
-//!   backups have been failing for six weeks, `--keep 30d` still finds its 30 days.
+//! - Time alone takes nothing away. Ages are measured from the newest backup and not from now, and an hour, day or
+//!   week counts only if it has a backup. So while backups fail for six weeks, all 30 days of `--keep 30d` stay; the
+//!   first new one then makes them old, and `--keep-last 7` beside it holds seven of them all the same.
 //! - A pin is beside the rules: a pinned backup stays and takes the place of no other in any rule. Pins come and
 //!   go (a backup is pinned while it is being restored), and none may cost another backup its place.
 
