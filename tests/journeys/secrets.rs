@@ -262,6 +262,6 @@ fn a_foreign_env_file_sends_nobodys_password_but_its_own() {
     let _ = ran
         .stdout_is("")
         .stderr_has("no password supplied")
-        .stderr_has("hint: the address came from a file of another user, so only a password in that file is sent")
+        .stderr_has("hint: another user can write the file that names this server, so only a password in it is sent")
         .code(2);
 }

@@ -182,7 +182,7 @@ impl Clients {
         let mut program =
             self.program(&client.path)?.arg("--no-password").arg(format!("--dbname={}", access.keywords(application)));
         if foreign {
-            program = program.env("HOME", "/nonexistent").env("PGPASSFILE", "/dev/null");
+            program = program.env("HOME", "/nonexistent").env("PGPASSFILE", "/nonexistent");
         } else {
             program = program.envs_where(|name| name.starts_with("PG") && name != "PGOPTIONS");
         }
