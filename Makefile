@@ -51,11 +51,14 @@ provision: ## Fetch the PostgreSQL versions that the tests run against into a ca
 build: ## Build the tools for use: target/release
 	$(CARGO) build --release
 
-test: provision ## Run all tests; as root, for those that change users or mount
+test: ## Run all tests; as root, for those that change users or mount
+	@$(MAKE) --no-print-directory setup
+	@$(MAKE) --no-print-directory provision
 	$(CARGO) build --workspace --all-targets
 	$(CARGO) test --workspace
 
 check: ## Everything that must hold before a commit: format, lints, tests
+	@$(MAKE) --no-print-directory setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(MAKE) --no-print-directory test
