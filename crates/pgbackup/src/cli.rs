@@ -32,6 +32,15 @@ pub struct Cli {
     ///
     /// Such as --exclude-table-data='logs.*' or --lock-wait-timeout=60s. Options that would change the format, make the
     /// counts wrong or leave out what a restore needs are refused by name.
+    ///
+    /// Handed on, and the backup is whole: --lock-wait-timeout, --no-sync, --serializable-deferrable, --snapshot, --role,
+    /// --extra-float-digits, --quote-all-identifiers, --load-via-partition-root, --statistics, --no-statistics,
+    /// --include-foreign-data.
+    ///
+    /// Handed on, and the manifest says that the backup is not the whole database: --enable-row-security,
+    /// --no-unlogged-table-data, --no-owner, --no-privileges, --no-comments, --no-publications, --no-subscriptions,
+    /// --no-security-labels, --no-tablespaces, --no-blobs, --no-large-objects, --exclude-table-data,
+    /// --exclude-table-data-and-children, --exclude-table, --exclude-schema, --exclude-extension, --schema, --table.
     #[arg(last = true, value_name = "PG_DUMP_OPTION")]
     pub pg_dump_options: Vec<String>,
 
@@ -107,6 +116,9 @@ pub struct Cli {
     pub client_prefix: Option<String>,
 
     /// As root, run the client programs as this user [default: postgres, else nobody]
+    ///
+    /// Its ~/.pgpass and certificates count then, not those of root. --run-as root is possible, and is not advised: a
+    /// server that is hostile meets whatever hole pg_dump has.
     #[arg(long, value_name = "USER", help_heading = "How")]
     pub run_as: Option<String>,
 
@@ -123,6 +135,9 @@ pub struct Cli {
     pub dry_run: bool,
 
     /// Keep backups that are at most this much older than the newest
+    ///
+    /// All rules add up: what one of them wants stays. Whatever they say, the newest complete backup stays, the newest
+    /// that backup-verify has proven, every one with a file LABEL.pin beside it (touch LABEL.pin), and what is damaged.
     #[arg(long, value_name = "DURATION", value_parser = units::parse_duration, help_heading = KEEP)]
     pub keep: Option<Duration>,
 

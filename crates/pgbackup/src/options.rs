@@ -119,6 +119,19 @@ fn reason(name: &str) -> &'static str {
 mod tests {
     use super::*;
 
+    #[test]
+    fn the_manual_names_every_option_with_its_effect() {
+        let command = common::cli::command::<crate::Cli>();
+        let arg = command.get_arguments().find(|arg| arg.get_id() == "pg_dump_options").unwrap();
+        let help = arg.get_long_help().unwrap().to_string();
+        let (whole, part) = help.split_once("not the whole database: ").unwrap();
+        for (name, _, effect) in ALLOWED {
+            let list = if effect == Effect::Whole { whole } else { part };
+            let named = list.split([' ', ',', '.', '\n']).any(|word| word == name);
+            assert!(named, "{name}");
+        }
+    }
+
     fn words(given: &[&str]) -> Result<Options> {
         check(&given.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
     }
