@@ -214,6 +214,7 @@ fn a_directory_for_everyone_is_refused_with_the_chmod() {
 
         let path = place.backups();
         refused(place.pgbackup().arg("app").run(), &path);
+        place.pgbackup().args(["--allow-shared-dir", "app"]).run().stderr_is("").code(0);
     }
     chmod(&place.backups(), 0o700);
     make_directory(&place.dir.join("open"), 0o777);
@@ -228,7 +229,9 @@ fn a_directory_for_everyone_is_refused_with_the_chmod() {
 fn refused(run: Ran, path: &Path) {
     run.stdout_is("")
         .stderr_is(&format!(
-            "pgbackup: error: directory {path:?} is writable by every user\npgbackup: hint: run: chmod o-w {path:?}\n"
+            "pgbackup: error: directory {path:?} is writable by every user\n\
+             pgbackup: hint: in a container that has no other users: --allow-shared-dir\n\
+             pgbackup: hint: run: chmod o-w {path:?}\n"
         ))
         .code(3);
 }

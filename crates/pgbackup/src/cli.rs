@@ -50,6 +50,13 @@ pub struct Cli {
     #[arg(long, short = 'D', value_name = "DIR", help_heading = "Where")]
     pub dir: Option<PathBuf>,
 
+    /// Accept a DIR that every user of the machine can write to
+    ///
+    /// For a container without other users, whose volumes often have mode 0777. No planted file or link is ever followed,
+    /// but whoever can write there can also remove backups, or put forged ones beside them.
+    #[arg(long, help_heading = "Where")]
+    pub allow_shared_dir: bool,
+
     /// Write the compressed stream to standard output instead; keeps no manifest and expires nothing
     ///
     /// Where the dump fails, the stream ends in a cut-off member, so that gunzip and zstd fail as well.
@@ -204,7 +211,7 @@ impl Tool for Cli {
     const NAME: &'static str = "pgbackup";
     const STYLE: Style = Style::Action;
     const NEVER_FROM_ENVIRONMENT: &'static [&'static str] =
-        &["accept-source", "client-prefix", "pg-bin", "run-as", "env-file", "stdin", "stdout"];
+        &["accept-source", "allow-shared-dir", "client-prefix", "pg-bin", "run-as", "env-file", "stdin", "stdout"];
 
     fn common(&self) -> &CommonArgs {
         &self.common

@@ -85,7 +85,9 @@ impl Place {
             .ok_or_else(|| anyhow!("no directory for backups"))
             .hint("name one with --dir or PGBACKUP_DIR, or use --stdout")?;
         let dir = Dir::open(path).map_err(advice::about_directory)?;
-        dir.refuse_strangers()?;
+        if !cli.allow_shared_dir {
+            dir.refuse_strangers().hint("in a container that has no other users: --allow-shared-dir")?;
+        }
         Ok(Self::Directory(dir))
     }
 }
