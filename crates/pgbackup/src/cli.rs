@@ -95,7 +95,7 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", help_heading = "What")]
     pub env_file: Option<PathBuf>,
 
-    /// Compress as CODEC[:LEVEL]: gzip (1-12, default 6), zstd (1-19, default 3) or none
+    /// Compress as CODEC or CODEC:LEVEL: gzip (1-12, default 6), zstd (1-19, default 3) or none
     ///
     /// gzip:6 restores with gunzip anywhere and is about as large as gzip -6 makes it; gzip:1 takes half of the cpu time
     /// for about a tenth more bytes; gzip:12 is for archives that are read more often than written. zstd:3 is about as large
