@@ -32,5 +32,6 @@ pub mod report;
 pub mod secret;
 pub mod status;
 pub mod text;
+pub mod threshold;
 pub mod units;
 pub mod words;
