@@ -1,7 +1,7 @@
 //! Says whether a backup is really good.
 //!
 //! ```text
-//! path -> manifest -> stored -> content -> Item
+//! operand -> place (catalog, newest) | path -> manifest -> list | stored | content -> verdict -> Item
 //! ```
 //!
 //! A backup that is bad, or is not there, is an `Item`, and the others are still checked.
@@ -9,83 +9,135 @@
 pub mod cli;
 mod content;
 mod found;
+mod keys;
+mod operand;
+mod place;
+mod shrink;
 mod stored;
+mod verdict;
 
 pub use cli::Cli;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use cli::Depth;
+use common::backup::catalog::Backup;
 use common::cli::Tool as _;
-use common::dirfd;
-use common::report::{Item, Key, Report, Value};
+use common::dirfd::{self, Dir};
+use common::report::{Item, Report, Value};
 use common::status::Status;
 use common::units::{self, Stamp};
 use found::Found;
+use operand::Operand;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
-
-const STORED: Key = Key::new("stored_bytes", "Size of the archive on disk");
-const PLAIN: Key = Key::new("plain_bytes", "Size of the dump before compression");
-const TABLES: Key = Key::new("tables", "Tables in the backup");
-const ROWS: Key = Key::new("rows", "Rows in the backup");
-const STARTED: Key = Key::new("started_at", "When the dump began");
-const DURATION: Key = Key::new("duration_seconds", "How long the check took");
-const DEPTH: Key = Key::new("depth", "How deep it went");
-const LABEL: Key = Key::new("label", "The backup's name");
 
 /// Checks what the options name.
 ///
 /// # Errors
 ///
-/// None at present: what is wrong with a path is an item.
+/// Standard input that names nothing or cannot be read.
 pub fn run(cli: &Cli) -> Result<Report> {
-    let mut report = Report::new(Cli::NAME, Cli::STYLE, Stamp::from(SystemTime::now()));
-    for path in &cli.paths {
+    let now = Stamp::from(SystemTime::now());
+    let check = Check { cli, now };
+    let mut report = Report::new(Cli::NAME, Cli::STYLE, now);
+    let mut seen = BTreeSet::new();
+    for operand in operand::all(&cli.paths, std::io::stdin().lock())? {
         common::interrupt::check()?;
-        report.push(one(cli, path));
+        match operand {
+            Operand::Failed(item) => report.push(item),
+            Operand::Backup { path, remark } => report.push(with_remark(check.path(&path), remark)),
+            Operand::Place(path) => match place::check(&check, &path, &mut seen) {
+                Ok(items) => report.items.extend(items),
+                Err(error) => report.push(Item::failed(dirfd::shown(&path), Status::Critical, &error)),
+            },
+        }
+    }
+    for name in cli.expect.iter().filter(|name| !seen.contains(*name)) {
+        report.push(Item::new(name, Status::Critical, "no backup of this database"));
     }
     Ok(report)
 }
 
-fn one(cli: &Cli, path: &Path) -> Item {
-    let began = Instant::now();
-    let subject = dirfd::shown(path);
-    let checked = Found::open(path).and_then(|found| {
-        match cli.depth {
-            Depth::Stored => stored::check(&found)?,
-            Depth::Content => content::check(&found, threads(cli))?,
+/// What the tool that made a backup had to say is not lost because its content is good.
+fn with_remark(mut item: Item, remark: Option<Item>) -> Item {
+    if let Some(remark) = remark {
+        item.status = item.status.max(remark.status);
+        item.message = format!("{}; {}", item.message, remark.message);
+    }
+    item
+}
+
+/// How backups are checked in this run.
+struct Check<'a> {
+    cli: &'a Cli,
+    now: Stamp,
+}
+
+impl Check<'_> {
+    /// A backup by the path of any file of it.
+    fn path(&self, path: &Path) -> Item {
+        let depth = self.cli.depth.unwrap_or(Depth::Content);
+        self.item(dirfd::shown(path), depth, || Found::open(path))
+    }
+
+    /// A backup of a catalog.
+    fn backup(&self, dir: &Dir, backup: &Backup, subject: &str, depth: Depth) -> Item {
+        self.item(subject.to_owned(), depth, || match &backup.incomplete {
+            Some(why) => Err(anyhow!("{}: {why}", backup.label)),
+            None => Found::open(&dir.join(&backup.label.to_string())),
+        })
+    }
+
+    fn item(&self, subject: String, depth: Depth, open: impl FnOnce() -> Result<Found>) -> Item {
+        let began = Instant::now();
+        let found = match open() {
+            Ok(found) => found,
+            Err(error) => return Item::failed(subject, Status::Critical, &error),
+        };
+        let checked = match depth {
+            Depth::List => Ok(()),
+            Depth::Stored => stored::check(&found),
+            Depth::Content => content::check(&found, self.threads()),
+        };
+        if common::interrupt::requested().is_none() {
+            let status = if checked.is_ok() { Status::Ok } else { Status::Critical };
+            verdict::keep(&found, depth, status, self.now);
         }
-        Ok(found)
-    });
-    match checked {
-        Ok(found) => good(cli, subject, &found, began.elapsed()),
-        Err(error) => Item::failed(subject, Status::Critical, &error),
+        match checked {
+            Ok(()) => good(subject, depth, &found, began.elapsed()),
+            Err(error) => Item::failed(subject, Status::Critical, &error),
+        }
+    }
+
+    fn threads(&self) -> usize {
+        self.cli.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
     }
 }
 
-fn threads(cli: &Cli) -> usize {
-    cli.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
-}
-
-fn good(cli: &Cli, subject: String, found: &Found, took: Duration) -> Item {
+fn good(subject: String, depth: Depth, found: &Found, took: Duration) -> Item {
     let manifest = &found.manifest;
     let archive = &manifest.archive;
     let content = manifest.content.as_ref();
-    let what = match (cli.depth, content) {
+    let what = match (depth, content) {
+        (Depth::List, _) => format!("{} by its manifest", units::size(archive.stored_bytes)),
         (Depth::Stored, _) => format!("{} as recorded", units::size(archive.stored_bytes)),
         (Depth::Content, Some(content)) => {
             format!("{} of {} as recorded", units::things(content.rows, "row"), units::things(content.tables, "table"))
         }
         (Depth::Content, None) => format!("{} of plain bytes as recorded", units::size(archive.plain_bytes)),
     };
-    let depth = if cli.depth == Depth::Stored { "stored" } else { "content" };
-    let mut item = Item::new(subject, Status::Ok, format!("{what}, {depth} checked in {}", units::duration(took)))
-        .with(LABEL, Value::Text(manifest.label.clone()))
-        .with(DEPTH, Value::Text(depth.to_owned()))
-        .with(STORED, Value::Bytes(archive.stored_bytes))
-        .with(PLAIN, Value::Bytes(archive.plain_bytes));
+    let message = match depth {
+        Depth::List => what,
+        Depth::Stored | Depth::Content => format!("{what}, {} checked in {}", depth.word(), units::duration(took)),
+    };
+    let mut item = Item::new(subject, Status::Ok, message)
+        .with(keys::LABEL, Value::Text(manifest.label.clone()))
+        .with(keys::DEPTH, Value::Text(depth.word().to_owned()))
+        .with(keys::STORED, Value::Bytes(archive.stored_bytes))
+        .with(keys::PLAIN, Value::Bytes(archive.plain_bytes));
     if let Some(content) = content {
-        item = item.with(TABLES, Value::Count(content.tables)).with(ROWS, Value::Count(content.rows));
+        item = item.with(keys::TABLES, Value::Count(content.tables)).with(keys::ROWS, Value::Count(content.rows));
     }
-    item.with(STARTED, Value::At(manifest.started_at)).with(DURATION, Value::Seconds(took))
+    item.with(keys::STARTED, Value::At(manifest.started_at)).with(keys::DURATION, Value::Seconds(took))
 }

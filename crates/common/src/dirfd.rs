@@ -195,6 +195,18 @@ impl Dir {
     }
 }
 
+impl Dir {
+    /// Bytes that we may still write to its file system.
+    ///
+    /// # Errors
+    ///
+    /// As fstatvfs(3).
+    pub fn free_bytes(&self) -> std::io::Result<u64> {
+        let stat = rustix::fs::fstatvfs(&self.fd)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
 impl AsFd for Dir {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.fd.as_fd()

@@ -29,6 +29,11 @@ impl Status {
         }
     }
 
+    /// The status that a word stands for.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Ok, Self::Unknown, Self::Warning, Self::Critical].into_iter().find(|status| status.word() == word)
+    }
+
     /// The exit code of a run whose worst finding is this.
     pub fn code(self) -> Code {
         match self {
@@ -72,5 +77,12 @@ mod tests {
 
         assert_eq!(found.iter().max(), Some(&Status::Critical));
         assert!(Status::Unknown < Status::Warning);
+    }
+
+    #[test]
+    fn every_word_leads_back_to_its_status() {
+        for status in [Status::Ok, Status::Unknown, Status::Warning, Status::Critical] {
+            assert_eq!(Status::from_word(status.word()), Some(status));
+        }
     }
 }

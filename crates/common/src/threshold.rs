@@ -67,6 +67,15 @@ impl Range {
         Ok(Self { start, end: f64::INFINITY, inverted: false })
     }
 
+    /// Reads a lower bound of plain numbers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Range::parse`].
+    pub fn parse_least(text: &str) -> Result<Self> {
+        Self::at_least(text, number)
+    }
+
     /// Whether a value alerts.
     pub fn alerts(&self, value: f64) -> bool {
         let is_inside = self.start <= value && value <= self.end;
