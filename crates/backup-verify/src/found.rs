@@ -55,6 +55,11 @@ impl Found {
     }
 }
 
+/// Whether a path has the name of a backup of pgbackup; else it is somebody else's.
+pub fn is_ours(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| label_of(name).is_some())
+}
+
 /// The label at the start of a file name: what stands before an end, and a database's name may hold dots.
 fn label_of(name: &str) -> Option<Label> {
     let ends = name.match_indices('.').map(|(at, _)| at).chain([name.len()]);

@@ -8,6 +8,7 @@
 
 pub mod cli;
 mod content;
+mod foreign;
 mod found;
 mod keys;
 mod operand;
@@ -78,6 +79,9 @@ impl Check<'_> {
     /// A backup by the path of any file of it.
     fn path(&self, path: &Path) -> Item {
         let depth = self.cli.depth.unwrap_or(Depth::Content);
+        if !found::is_ours(path) {
+            return foreign(path, depth);
+        }
         self.item(dirfd::shown(path), depth, || Found::open(path))
     }
 
@@ -112,6 +116,35 @@ impl Check<'_> {
 
     fn threads(&self) -> usize {
         self.cli.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+    }
+}
+
+/// A backup without a manifest, which only a reading to its end can judge.
+fn foreign(path: &Path, depth: Depth) -> Item {
+    let began = Instant::now();
+    let subject = dirfd::shown(path);
+    if depth < Depth::Content {
+        let mut item = Item::new(subject, Status::Unknown, "it has no manifest, so no digest is recorded");
+        item.hints.push("read it to its end with --depth content".to_owned());
+        return item;
+    }
+    match foreign::judge(path) {
+        Err(error) => Item::failed(subject, Status::Critical, &error),
+        Ok(judged) => {
+            let content = &judged.content;
+            let message = format!(
+                "{}, complete by its end marker: {} rows of {} tables; without a manifest nothing says what it should hold",
+                judged.form,
+                units::count(content.rows),
+                units::count(content.tables)
+            );
+            Item::new(subject, Status::Ok, message)
+                .with(keys::DEPTH, Value::Text("foreign".to_owned()))
+                .with(keys::PLAIN, Value::Bytes(judged.plain_bytes))
+                .with(keys::TABLES, Value::Count(content.tables))
+                .with(keys::ROWS, Value::Count(content.rows))
+                .with(keys::DURATION, Value::Seconds(began.elapsed()))
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the operands and the lines of standard input stand for.
 
+use crate::foreign;
 use anyhow::{Context as _, Result, bail, ensure};
 use common::report::Item;
 use common::status::Status;
@@ -47,7 +48,11 @@ pub fn all(paths: &[PathBuf], stdin: impl BufRead) -> Result<Vec<Operand>> {
 }
 
 fn of(path: PathBuf) -> Operand {
-    if path.is_dir() { Operand::Place(path) } else { Operand::Backup { path, remark: None } }
+    if path.is_dir() && !foreign::is_directory_format(&path) {
+        Operand::Place(path)
+    } else {
+        Operand::Backup { path, remark: None }
+    }
 }
 
 fn lines(mut input: impl BufRead, operands: &mut Vec<Operand>) -> Result<()> {

@@ -131,6 +131,12 @@ impl Program {
         self
     }
 
+    /// Gives the program an open file as standard input.
+    pub fn stdin(mut self, file: std::fs::File) -> Self {
+        self.command.stdin(file);
+        self
+    }
+
     /// The name of the program, for messages.
     pub fn name(&self) -> &str {
         &self.name

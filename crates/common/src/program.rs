@@ -5,14 +5,14 @@
 use crate::cli::{self, Parsed, Tool};
 use crate::journal::Journal;
 use crate::log::Level;
-use crate::report::{Item, Report, Show, Style};
+use crate::report::{Colour, Item, Report, Show, Style};
 use crate::status::{Code, Status};
 use crate::units::Stamp;
 use crate::{interrupt, log, progress, publish};
 use anyhow::{Context as _, Result, anyhow};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use std::ffi::OsString;
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
@@ -58,7 +58,7 @@ fn start<C: Tool>(run: fn(&C) -> Result<Report>) -> Code {
     // A panic is told by the hook; here it becomes a finding, so that journal and files hear of it, too.
     let ran = catch_unwind(AssertUnwindSafe(|| run(&cli)));
     let ran = ran.unwrap_or_else(|_| Err(anyhow!("the run ended by an internal error")));
-    let report = ran.unwrap_or_else(|error| not_started::<C>(&error, time));
+    let mut report = ran.unwrap_or_else(|error| not_started::<C>(&error, time));
     tell_trouble(&report);
     let mut code = report.code();
     if let Some(journal) = journal
@@ -75,6 +75,9 @@ fn start<C: Tool>(run: fn(&C) -> Result<Report>) -> Code {
     }
     if report.streamed {
         return code;
+    }
+    if std::io::stdout().is_terminal() {
+        report.terminal = Some(if log::wants_colour() { Colour::Yes } else { Colour::No });
     }
     let show = if common.quiet { Show::Trouble } else { Show::All };
     print(&report.render(common.format, show), code)

@@ -129,6 +129,9 @@ pub enum Show {
     Trouble,
 }
 
+/// A longer subject moves its message to the right and nobody else's.
+const SUBJECT_WIDTH: usize = 48;
+
 /// All findings of one run.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -142,12 +145,23 @@ pub struct Report {
     pub items: Vec<Item>,
     /// Standard output carried a data stream, so the report may not go there.
     pub streamed: bool,
+    /// A person reads the text on a terminal: columns, and colour where that is wanted.
+    pub terminal: Option<Colour>,
+}
+
+/// Whether colour is wanted on a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    /// The status is coloured; the word stays.
+    Yes,
+    /// Words only.
+    No,
 }
 
 impl Report {
     /// A report without findings; it counts as UNKNOWN until it has one.
     pub fn new(tool: &'static str, style: Style, time: Stamp) -> Self {
-        Self { tool, style, time, items: Vec::new(), streamed: false }
+        Self { tool, style, time, items: Vec::new(), streamed: false, terminal: None }
     }
 
     /// Adds a finding.
@@ -189,18 +203,27 @@ impl Report {
             Style::Action => {
                 self.items.iter().filter_map(|item| item.result.as_ref()).map(|result| format!("{result}\n")).collect()
             }
-            Style::Check => self
-                .shown(show)
-                .map(|item| {
-                    let subject = text::line(&item.subject);
-                    let mut lines = format!("{} {subject}: {}\n", item.status.word(), text::line(&item.message));
-                    for hint in &item.hints {
-                        push(&mut lines, format_args!("  hint: {}\n", text::line(hint)));
-                    }
-                    lines
-                })
-                .collect(),
+            Style::Check => {
+                let width = self.shown(show).map(|item| text::line(&item.subject).chars().count()).max().unwrap_or(0);
+                self.shown(show).map(|item| self.check_lines(item, width.min(SUBJECT_WIDTH))).collect()
+            }
         }
+    }
+
+    /// An item of a check tool, with its hints: in columns on a terminal, `STATUS subject: message` elsewhere.
+    fn check_lines(&self, item: &Item, width: usize) -> String {
+        let (word, subject, message) = (item.status.word(), text::line(&item.subject), text::line(&item.message));
+        let mut lines = match self.terminal {
+            None => format!("{word} {subject}: {message}\n"),
+            Some(Colour::No) => format!("{word:8}  {subject:width$}  {message}\n"),
+            Some(Colour::Yes) => {
+                format!("\x1b[{}m{word:8}\x1b[0m  {subject:width$}  {message}\n", item.status.colour())
+            }
+        };
+        for hint in &item.hints {
+            push(&mut lines, format_args!("  hint: {}\n", text::line(hint)));
+        }
+        lines
     }
 
     fn json(&self, show: Show) -> String {
@@ -456,6 +479,14 @@ mod tests {
         let items = vec![app(), Item::new("b", Status::Critical, "gone")];
 
         assert_eq!(report(items).render(Format::Text, Show::Trouble), "CRITICAL b: gone\n");
+    }
+
+    #[test]
+    fn a_terminal_gets_columns() {
+        let mut report = report(vec![app(), Item::new("b", Status::Critical, "gone")]);
+        report.terminal = Some(Colour::No);
+
+        assert_eq!(report.render(Format::Text, Show::All), "OK        app  3 tables\nCRITICAL  b    gone\n");
     }
 
     #[test]

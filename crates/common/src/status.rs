@@ -34,6 +34,16 @@ impl Status {
         [Self::Ok, Self::Unknown, Self::Warning, Self::Critical].into_iter().find(|status| status.word() == word)
     }
 
+    /// The ANSI colour of the word on a terminal.
+    pub fn colour(self) -> &'static str {
+        match self {
+            Self::Ok => "32",
+            Self::Unknown => "35",
+            Self::Warning => "33",
+            Self::Critical => "1;31",
+        }
+    }
+
     /// The exit code of a run whose worst finding is this.
     pub fn code(self) -> Code {
         match self {

@@ -188,13 +188,18 @@ impl Manifest {
     ///
     /// Damage, a format of a later version, or a label that differs from the file's name.
     pub fn from_bytes(bytes: &[u8], label: &str) -> Result<Self> {
+        // A later format may have any shape, so its number alone is read where the whole cannot be.
         #[derive(Deserialize)]
         struct Version {
             format: u32,
         }
-        let Version { format } = serde_json::from_slice(bytes).context("the manifest is damaged")?;
+        let manifest = serde_json::from_slice::<Self>(bytes);
+        let format = match &manifest {
+            Ok(manifest) => manifest.format,
+            Err(_) => serde_json::from_slice::<Version>(bytes).context("the manifest is damaged")?.format,
+        };
         ensure!(format == FORMAT, "the manifest has format {format}, and this version reads format {FORMAT}");
-        let manifest: Self = serde_json::from_slice(bytes).context("the manifest is damaged")?;
+        let manifest = manifest.context("the manifest is damaged")?;
         ensure!(manifest.label == label, "the manifest belongs to {:?}, not to {label:?}", manifest.label);
         Ok(manifest)
     }

@@ -27,6 +27,13 @@ impl Scanner {
         Self { lexer: Lexer::new(), reader: Reader::new(kind) }
     }
 
+    /// A scanner for a dump that others made: `\connect` may stand in it, as pg_dumpall and `pg_dump --create` write it.
+    pub fn for_foreign(kind: Kind) -> Self {
+        let mut scanner = Self::new(kind);
+        scanner.reader.may_connect = true;
+        scanner
+    }
+
     /// Takes the next piece of the dump, of any length.
     ///
     /// # Errors
@@ -88,6 +95,8 @@ struct Reader {
     tablespace: Vec<u8>,
     access_method: Vec<u8>,
     restrict: Option<Vec<u8>>,
+    /// `\connect` is no surprise.
+    may_connect: bool,
     is_complete: bool,
 }
 
@@ -135,6 +144,7 @@ impl Reader {
             tablespace: Vec::new(),
             access_method: Vec::new(),
             restrict: None,
+            may_connect: false,
             is_complete: false,
         }
     }
@@ -202,13 +212,13 @@ impl Sink for Reader {
         if text == self.marker() {
             self.close_entry();
             self.is_complete = true;
+        } else if let Some(entry) = OpenEntry::from_header(text) {
+            self.open_entry(entry);
         } else if self.kind == Kind::Globals {
-            // pg_dumpall has no headers with type and name, only headings.
+            // Of roles and tablespaces pg_dumpall writes no headers with type and name, only headings.
             if let Some(heading) = text.strip_prefix(b" ").filter(|heading| !heading.is_empty()) {
                 self.open_entry(OpenEntry::new(&text::bytes(heading), "", "", ""));
             }
-        } else if let Some(entry) = OpenEntry::from_header(text) {
-            self.open_entry(entry);
         }
         Ok(())
     }
@@ -220,6 +230,9 @@ impl Sink for Reader {
                 bail!("a second \\restrict");
             }
             self.restrict = Some(key.to_owned());
+            return Ok(());
+        }
+        if self.may_connect && line.starts_with(b"connect ") {
             return Ok(());
         }
         match (key_of(b"unrestrict "), self.restrict.take()) {

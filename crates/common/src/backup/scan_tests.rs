@@ -237,6 +237,20 @@ fn a_dump_with_other_quotes_is_refused() {
 }
 
 #[test]
+fn a_dump_of_all_databases_may_connect_where_it_is_not_ours() {
+    let dump = format!(
+        "--\n-- PostgreSQL database cluster dump\n--\n\n--\n-- Roles\n--\n\nCREATE ROLE app;\n\n\\connect app\n\n{}\n{}\
+         --\n-- PostgreSQL database cluster dump complete\n--\n\n",
+        header("TABLE DATA", "t"),
+        complete("COPY public.t (a) FROM stdin;\n1\n\\.\n"),
+    );
+    let read = |mut scanner: Scanner| scanner.feed(dump.as_bytes()).and_then(|()| scanner.finish());
+
+    assert_eq!(read(Scanner::for_foreign(Kind::Globals)).unwrap().rows, 1);
+    assert!(read(Scanner::new(Kind::Globals)).is_err());
+}
+
+#[test]
 fn globals_have_their_own_end_and_headings() {
     let dump = b"--\n-- PostgreSQL database cluster dump\n--\n\n\\restrict k\n\nSET client_encoding = 'UTF8';\n\n--\n-- Roles\n--\n\n\
         CREATE ROLE app;\n\n\\unrestrict k\n\n--\n-- PostgreSQL database cluster dump complete\n--\n\n";

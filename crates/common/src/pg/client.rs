@@ -192,6 +192,15 @@ impl Clients {
         Ok(program)
     }
 
+    /// A client program without a connection: pg_restore as a filter.
+    ///
+    /// # Errors
+    ///
+    /// As [`Clients::command`].
+    pub fn bare(&self, client: &Client) -> Result<Program> {
+        self.program(&client.path)
+    }
+
     fn program(&self, path: &Path) -> Result<Program> {
         let program = match self.prefix.split_first() {
             None => Program::new(path),

@@ -1,0 +1,225 @@
+//! Backups of others, which have no manifest: judged as far as they can be.
+//!
+//! ```text
+//! file or directory -> form by its first bytes -> inflate, or pg_restore -f - -> scan -> end marker, counts
+//! ```
+//!
+//! The stream is read to its end, so a damaged or cut file is found; whether rows are missing that were there when it
+//! was made, nothing can say.
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use common::backup::manifest::{Content, Kind};
+use common::backup::scan::Scanner;
+use common::dirfd::Dir;
+use common::hint::Hint as _;
+use common::interrupt;
+use common::pg::client::{Clients, unprivileged};
+use common::process::{self, Input, Program, Running};
+use common::progress::Progress;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek as _, SeekFrom};
+use std::path::Path;
+
+/// How much of the stream is looked at for pg_dump's header.
+const HEAD: usize = 4096;
+/// zstd's own limit for windows, 128 MiB; a frame may ask for 2 GiB.
+const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// What a foreign backup turned out to be.
+#[derive(Debug)]
+pub struct Judged {
+    /// `gzip`, `pg_dump custom format`, …
+    pub form: &'static str,
+    /// What it holds.
+    pub content: Content,
+    /// Bytes of the dump.
+    pub plain_bytes: u64,
+}
+
+/// How a file is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Plain,
+    Gzip,
+    Zstd,
+    Bzip2,
+    Xz,
+    Custom,
+    Tar,
+    Directory,
+}
+
+impl Form {
+    fn of(head: &[u8]) -> Self {
+        match head {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            [b'B', b'Z', b'h', ..] => Self::Bzip2,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
+            [b'P', b'G', b'D', b'M', b'P', ..] => Self::Custom,
+            _ if head.get(257..262) == Some(b"ustar") => Self::Tar,
+            _ => Self::Plain,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain SQL",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Bzip2 => "bzip2",
+            Self::Xz => "xz",
+            Self::Custom => "pg_dump custom format",
+            Self::Tar => "pg_dump tar format",
+            Self::Directory => "pg_dump directory format",
+        }
+    }
+}
+
+/// Whether a directory is a dump of `pg_dump -Fd`.
+pub fn is_directory_format(path: &Path) -> bool {
+    path.join("toc.dat").is_file()
+}
+
+/// Reads a foreign backup to its end.
+///
+/// # Errors
+///
+/// Where it is damaged, cut off, no dump of pg_dump, or its program is missing.
+pub fn judge(path: &Path) -> Result<Judged> {
+    if is_directory_format(path) {
+        let program = pg_restore()?.arg("--").arg(std::path::absolute(path)?);
+        return scan(Form::Directory, path, from(program.start(Input::None)?));
+    }
+    let name = path.file_name().and_then(|name| name.to_str()).context("not a file name")?;
+    let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    let mut file = Dir::open(parent)?.open_file(name).with_context(|| format!("cannot open {path:?}"))?;
+    let mut head = Vec::new();
+    (&file).take(512).read_to_end(&mut head).with_context(|| format!("cannot read {path:?}"))?;
+    file.seek(SeekFrom::Start(0)).with_context(|| format!("cannot read {path:?}"))?;
+    let form = Form::of(&head);
+    let stream = match form {
+        Form::Plain => Stream { reader: Box::new(file), child: None },
+        Form::Gzip => Stream { reader: Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(file))), child: None },
+        Form::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::new(file).context("cannot start zstd")?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG).context("cannot start zstd")?;
+            Stream { reader: Box::new(decoder), child: None }
+        }
+        Form::Bzip2 => from(unpacker("bzip2", file)?.start(Input::None)?),
+        Form::Xz => from(unpacker("xz", file)?.start(Input::None)?),
+        Form::Custom | Form::Tar => from(pg_restore()?.stdin(file).start(Input::None)?),
+        Form::Directory => bail!("a file cannot be in directory format"),
+    };
+    scan(form, path, stream)
+}
+
+struct Stream {
+    reader: Box<dyn Read>,
+    child: Option<Running>,
+}
+
+/// The standard output of a program, whose end must be a good one.
+fn from(mut child: Running) -> Stream {
+    match child.stdout() {
+        Ok(stdout) => Stream { reader: Box::new(stdout), child: Some(child) },
+        Err(_) => Stream { reader: Box::new(std::io::empty()), child: Some(child) },
+    }
+}
+
+fn unpacker(name: &str, file: File) -> Result<Program> {
+    let path = process::find(name).with_context(|| format!("cannot find the program {name}"));
+    Ok(Program::new(&path.hint(format!("install {name}"))?).args(["-d", "-c"]).stdin(file))
+}
+
+/// pg_restore as a filter: it writes SQL and connects nowhere. Old minors run code of the archive (CVE-2026-116314).
+fn pg_restore() -> Result<Program> {
+    let clients = Clients::new(Vec::new(), None, unprivileged(None)?);
+    let client = clients.all("pg_restore")?.into_iter().next().context("cannot find the program pg_restore")?;
+    if let Some(safe) = client.version.safe_minor() {
+        return Err(anyhow!("pg_restore {} has known holes that a hostile archive can use", client.version))
+            .hint(format!("update it to {safe} or later"));
+    }
+    Ok(clients.bare(&client)?.arg("--file=-"))
+}
+
+fn scan(form: Form, path: &Path, mut stream: Stream) -> Result<Judged> {
+    let mut head = Vec::new();
+    let read = |error: std::io::Error| anyhow!(error).context(format!("the {} is damaged or cut off", form.name()));
+    (&mut stream.reader).take(HEAD as u64).read_to_end(&mut head).map_err(read)?;
+    let kind = kind_of(&head);
+    let mut plain_bytes = 0;
+    let scanned = match kind {
+        Some(kind) => whole(kind, &head, &mut stream.reader, &mut plain_bytes, path, read),
+        None => Err(anyhow!("it does not start as a dump of pg_dump or pg_dumpall does")),
+    };
+    // A program that failed is the reason for a stream that makes no sense.
+    drop(stream.reader);
+    if let Some(child) = stream.child {
+        let finished = child.finish(None)?;
+        if scanned.is_ok() || !finished.said().is_empty() {
+            finished.success()?;
+        }
+    }
+    Ok(Judged { form: form.name(), content: scanned?, plain_bytes })
+}
+
+fn whole(
+    kind: Kind,
+    head: &[u8],
+    reader: &mut dyn Read,
+    plain_bytes: &mut u64,
+    path: &Path,
+    damaged: impl Fn(std::io::Error) -> anyhow::Error,
+) -> Result<Content> {
+    let mut scanner = Scanner::for_foreign(kind);
+    let mut progress = Progress::start(&path.to_string_lossy(), 0);
+    let mut buffer = vec![0; 1 << 20];
+    let mut piece = head;
+    loop {
+        interrupt::check()?;
+        scanner.feed(piece)?;
+        scanner.records();
+        *plain_bytes += piece.len() as u64;
+        progress.update(scanner.rows(), *plain_bytes);
+        let count = match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => 0,
+            Err(error) => return Err(damaged(error)),
+        };
+        piece = &buffer[..count];
+    }
+    scanner.finish()
+}
+
+fn kind_of(head: &[u8]) -> Option<Kind> {
+    let text = String::from_utf8_lossy(head);
+    let has = |title: &str| text.lines().any(|line| line == title);
+    if has("-- PostgreSQL database cluster dump") {
+        Some(Kind::Globals)
+    } else if has("-- PostgreSQL database dump") {
+        Some(Kind::Database)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_known_by_its_first_bytes() {
+        assert_eq!(Form::of(b"PGDMP\x01"), Form::Custom);
+        assert_eq!(Form::of(b"BZh9"), Form::Bzip2);
+        assert_eq!(Form::of(b"--\n-- Postgre"), Form::Plain);
+        assert_eq!(Form::of(b""), Form::Plain);
+    }
+
+    #[test]
+    fn a_title_in_the_middle_of_a_line_is_none() {
+        assert_eq!(kind_of(b"--\n-- PostgreSQL database dump\n--\n"), Some(Kind::Database));
+        assert_eq!(kind_of(b"INSERT INTO t VALUES ('-- PostgreSQL database dump')"), None);
+    }
+}
