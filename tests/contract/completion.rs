@@ -27,7 +27,7 @@ fn bash_completes_options_values_and_paths() {
     assert_eq!(completed(&dir, "pgbackup", &["--comp"]), ["--compress"]);
     assert_eq!(completed(&dir, "pgbackup", &["--format", "pro"]), ["prometheus"]);
     assert_eq!(completed(&dir, "pgbackup", &["--dir", "s"]), ["srv"]);
-    assert_eq!(completed(&dir, "backup-verify", &["--depth", ""]), ["stored", "content"]);
+    assert_eq!(completed(&dir, "backup-verify", &["--depth", ""]), ["list", "stored", "content", "restored"]);
     assert_eq!(completed(&dir, "backup-verify", &["--dep"]), ["--depth"]);
     for (tool, _) in tools() {
         let all = completed(&dir, tool, &["--"]);

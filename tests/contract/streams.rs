@@ -152,7 +152,7 @@ fn a_usage_error_is_one_line_a_hint_and_3() {
         ("pgbackup", &["--format", "xml"], "invalid value 'xml' for '--format <FORMAT>'"),
         ("pgbackup", &["--stdout", "--dir", "x", "a"], "the argument '--stdout' cannot be used with '--dir <DIR>'"),
         ("pgbackup", &["--keep"], "a value is required for '--keep <DURATION>' but none was supplied"),
-        ("backup-verify", &[], "the following required arguments were not provided: <PATH>..."),
+        ("backup-verify", &[], "the following required arguments were not provided: <PATH|DIR|->..."),
         ("backup-verify", &["--write", "json", "x"], "invalid value 'json' for '--write <FORMAT:FILE>': write it as"),
     ];
     for (tool, args, message) in cases {

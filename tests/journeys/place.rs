@@ -1,6 +1,6 @@
 //! A server with a database `app`, and a directory for its backups: what most journeys of pgbackup begin with.
 
-use common::backup::catalog::{INDEX, MANIFEST, SHA256, archive_end};
+use common::backup::catalog::{INDEX, MANIFEST, SHA256, VERIFIED, archive_end};
 use common::backup::label::Label;
 use common::backup::manifest::Manifest;
 use common::units::Stamp;
@@ -154,7 +154,10 @@ pub fn strays(directory: &Path) -> Vec<String> {
     }
     let missing: Vec<_> = known.difference(&names).map(|name| format!("missing: {name}")).collect();
     let is_lock = |name: &&String| name.starts_with('.') && name.ends_with(".lock");
-    names.difference(&known).filter(|name| !is_lock(name)).cloned().chain(missing).collect()
+    // A verdict belongs to its backup, and there need be none.
+    let is_verdict =
+        |name: &&String| name.strip_suffix(VERIFIED).is_some_and(|label| known.contains(&format!("{label}{MANIFEST}")));
+    names.difference(&known).filter(|name| !is_lock(name) && !is_verdict(name)).cloned().chain(missing).collect()
 }
 
 /// The names in a directory.

@@ -1,5 +1,6 @@
 //! What backup-verify accepts.
 
+use crate::expect::Expected;
 use clap::{Parser, ValueEnum};
 use common::cli::{CommonArgs, Tool};
 use common::report::Style;
@@ -32,17 +33,31 @@ pub struct Cli {
     pub every: bool,
 
     /// Databases that must have a backup in the DIRs, separated by commas
+    ///
+    /// `globals` are the roles and tablespaces, stream:NAME is what pgbackup --stdin NAME made; a stream that is called
+    /// like a database does not stand for it.
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', help_heading = "What to check")]
-    pub expect: Vec<String>,
+    pub expect: Vec<Expected>,
 
     /// Inflate on this many cores [default: all]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "What to check")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = HOW)]
     pub threads: Option<u16>,
+
+    /// Take pg_restore from this directory only
+    ///
+    /// It turns pg_dump's own formats (custom, directory, tar) into SQL that can be read; it connects nowhere.
+    #[arg(long, value_name = "DIR", help_heading = HOW)]
+    pub pg_bin: Option<PathBuf>,
+
+    /// As root, run pg_restore, bzip2 and xz as this user [default: postgres, else nobody]
+    #[arg(long, value_name = "USER", help_heading = HOW)]
+    pub run_as: Option<String>,
 
     /// Alert when the newest backup of a database is older
     ///
     /// As all thresholds: CRITICAL or WARNING,CRITICAL, each a range of Monitoring Plugins whose numbers carry units.
     /// --max-age 26h is CRITICAL above 26 hours; --max-age 26h,50h is WARNING above 26 hours, CRITICAL above 50.
+    /// The age is that of the name: when the dump began.
     #[arg(long, value_name = "RANGE", value_parser = parse_age, help_heading = THRESHOLDS)]
     pub max_age: Option<Thresholds>,
 
@@ -68,6 +83,7 @@ pub struct Cli {
     pub common: CommonArgs,
 }
 
+const HOW: &str = "How";
 const THRESHOLDS: &str = "Thresholds, for the newest backup of each database in a DIR";
 
 /// How deep to look.
@@ -79,6 +95,24 @@ pub enum Depth {
     Stored,
     /// Also inflate: plain digest, structure, entries, rows and their digests, end marker
     Content,
+    /// Restore into a throw-away server and compare: not built yet
+    Restored,
+}
+
+impl Cli {
+    /// An option that was given but judges only what lies in a DIR.
+    pub fn option_for_places(&self) -> Option<&'static str> {
+        let given = [
+            ("--every", self.every),
+            ("--expect", !self.expect.is_empty()),
+            ("--max-age", self.max_age.is_some()),
+            ("--min-size", self.min_size.is_some()),
+            ("--shrink", self.shrink.is_some()),
+            ("--min-count", self.min_count.is_some()),
+            ("--min-free", self.min_free.is_some()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(option, _)| option)
+    }
 }
 
 impl Depth {
@@ -88,6 +122,7 @@ impl Depth {
             Self::List => "list",
             Self::Stored => "stored",
             Self::Content => "content",
+            Self::Restored => "restored",
         }
     }
 }
@@ -130,13 +165,13 @@ EXIT STATUS
   0   every backup is good
   1   a warning threshold is crossed
   2   a backup is damaged, incomplete, missing, or crosses a critical threshold
-  3   could not start: usage, configuration
+  3   could not start or judge: usage, configuration, a file that may not be read, a program that is missing
 ";
 
 impl Tool for Cli {
     const NAME: &'static str = "backup-verify";
     const STYLE: Style = Style::Check;
-    const NEVER_FROM_ENVIRONMENT: &'static [&'static str] = &[];
+    const NEVER_FROM_ENVIRONMENT: &'static [&'static str] = &["pg-bin", "run-as"];
 
     fn common(&self) -> &CommonArgs {
         &self.common

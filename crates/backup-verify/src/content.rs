@@ -5,7 +5,7 @@
 
 use crate::found::Found;
 use crate::stored;
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use common::backup::archive;
 use common::backup::catalog::INDEX;
 use common::backup::index::{Member, Reader, Record};
@@ -32,11 +32,13 @@ pub fn check(found: &Found, threads: usize) -> Result<()> {
     let name = found.archive();
     let file = found.dir.open_file(&name).with_context(|| format!("cannot read {:?}", found.dir.join(&name)))?;
 
-    let failure = Rc::new(RefCell::new(None));
-    let members = Members { reader: index(found)?, chunk: Vec::new().into_iter(), failure: Rc::clone(&failure) };
-    let read = archive::read(manifest.archive.codec, threads, file, members, |piece| {
+    let recorded = &manifest.archive;
+    let state = Rc::new(RefCell::new(State { left: recorded.members, failure: None }));
+    let members = Members { reader: index(found)?, chunk: Vec::new().into_iter(), state: Rc::clone(&state) };
+    let read = archive::read(recorded.codec, threads, file, members, |piece| {
         interrupt::check()?;
         bytes += piece.len() as u64;
+        ensure!(bytes <= recorded.plain_bytes, "the dump has more than the {} bytes recorded", recorded.plain_bytes);
         if let Some(scanner) = &mut scanner {
             scanner.feed(piece).context("the dump is damaged")?;
             scanner.records().try_for_each(|record| compare(&mut expected, &record))?;
@@ -44,11 +46,12 @@ pub fn check(found: &Found, threads: usize) -> Result<()> {
         progress.update(scanner.as_ref().map_or(0, Scanner::rows), bytes);
         Ok(())
     });
-    if let Some(error) = failure.borrow_mut().take() {
+    if let Some(error) = state.borrow_mut().failure.take() {
         return Err(error);
     }
     let totals = read?;
-    let recorded = &manifest.archive;
+    let left = state.borrow().left;
+    ensure!(left == 0, "the manifest says {} members, but the index lists {left} fewer", recorded.members);
     stored::compare(
         "the archive",
         (totals.stored_bytes, &totals.stored_sha256),
@@ -91,8 +94,14 @@ fn compare(expected: &mut Index, record: &Record) -> Result<()> {
     if let (Record::Table(recorded), Record::Table(found)) = (&next, record)
         && (&recorded.schema, &recorded.name) == (&found.schema, &found.name)
     {
-        let rows = if recorded.rows == found.rows { "other rows".to_owned() } else { format!("{} rows", found.rows) };
-        bail!("{} holds {rows}, but {} were recorded", record.shown(), recorded.rows);
+        ensure!(
+            recorded.rows == found.rows,
+            "{} holds {} rows, but {} were recorded",
+            record.shown(),
+            found.rows,
+            recorded.rows
+        );
+        bail!("{} holds {} rows as recorded, but not the same ones, or from another place", record.shown(), found.rows);
     }
     bail!("the dump holds {}, where the index has {} or another digest", record.shown(), next.shown());
 }
@@ -137,25 +146,49 @@ fn counts(content: &Content) -> [(&'static str, u64); 7] {
 struct Members {
     reader: Index,
     chunk: std::vec::IntoIter<Member>,
-    failure: Rc<RefCell<Option<anyhow::Error>>>,
+    state: Rc<RefCell<State>>,
+}
+
+struct State {
+    /// How many members the manifest still lets come.
+    left: u64,
+    failure: Option<anyhow::Error>,
 }
 
 impl Iterator for Members {
     type Item = Member;
 
     fn next(&mut self) -> Option<Member> {
+        let next = self.read();
+        let mut state = self.state.borrow_mut();
+        match next {
+            Ok(Some(_)) if state.left == 0 => {
+                state.failure = Some(anyhow!("the index lists more members than the manifest says"));
+                None
+            }
+            Ok(Some(member)) => {
+                state.left -= 1;
+                Some(member)
+            }
+            Ok(None) => None,
+            Err(error) => {
+                state.failure = Some(error.context("the index is damaged"));
+                None
+            }
+        }
+    }
+}
+
+impl Members {
+    fn read(&mut self) -> Result<Option<Member>> {
         loop {
             if let Some(member) = self.chunk.next() {
-                return Some(member);
+                return Ok(Some(member));
             }
-            match self.reader.next_record() {
-                Ok(Some(Record::Members(members))) => self.chunk = members.into_iter(),
-                Ok(Some(_)) => {}
-                Ok(None) => return None,
-                Err(error) => {
-                    *self.failure.borrow_mut() = Some(error.context("the index is damaged"));
-                    return None;
-                }
+            match self.reader.next_record()? {
+                Some(Record::Members(members)) => self.chunk = members.into_iter(),
+                Some(_) => {}
+                None => return Ok(None),
             }
         }
     }

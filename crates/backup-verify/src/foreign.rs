@@ -13,7 +13,7 @@ use common::backup::scan::Scanner;
 use common::dirfd::Dir;
 use common::hint::Hint as _;
 use common::interrupt;
-use common::pg::client::{Clients, unprivileged};
+use common::pg::client::Clients;
 use common::process::{self, Input, Program, Running};
 use common::progress::Progress;
 use std::fs::File;
@@ -81,24 +81,55 @@ pub fn is_directory_format(path: &Path) -> bool {
     path.join("toc.dat").is_file()
 }
 
-/// Reads a foreign backup to its end.
+/// Reads a foreign backup to its end: the inner error says where it is damaged, cut off, or no dump of pg_dump.
 ///
 /// # Errors
 ///
-/// Where it is damaged, cut off, no dump of pg_dump, or its program is missing.
-pub fn judge(path: &Path) -> Result<Judged> {
+/// What keeps us from judging it: a program that is missing or may not read it.
+pub fn judge(path: &Path, clients: &Clients) -> Result<Result<Judged>> {
     if is_directory_format(path) {
-        let program = pg_restore()?.arg("--").arg(std::path::absolute(path)?);
-        return scan(Form::Directory, path, from(program.start(Input::None)?));
+        if let Err(error) = only_regular_files(path) {
+            return Ok(Err(error));
+        }
+        let program = pg_restore(clients)?.arg("--").arg(std::path::absolute(path)?);
+        let judged = scan(Form::Directory, path, from(program.start(Input::None)?));
+        return match judged {
+            Err(error) if format!("{error:#}").ends_with("Permission denied") => Err(error).hint(
+                "pg_restore does not run as root; let its user read the directory, or name another with --run-as",
+            ),
+            judged => Ok(judged),
+        };
     }
+    let (form, file) = match open(path) {
+        Ok(opened) => opened,
+        Err(error) => return Ok(Err(error)),
+    };
+    let stream = stream(form, file, clients)?;
+    Ok(scan(form, path, stream))
+}
+
+fn open(path: &Path) -> Result<(Form, File)> {
     let name = path.file_name().and_then(|name| name.to_str()).context("not a file name")?;
     let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
     let mut file = Dir::open(parent)?.open_file(name).with_context(|| format!("cannot open {path:?}"))?;
     let mut head = Vec::new();
     (&file).take(512).read_to_end(&mut head).with_context(|| format!("cannot read {path:?}"))?;
     file.seek(SeekFrom::Start(0)).with_context(|| format!("cannot read {path:?}"))?;
-    let form = Form::of(&head);
-    let stream = match form {
+    Ok((Form::of(&head), file))
+}
+
+/// pg_restore opens the files of a directory by itself, and follows links.
+fn only_regular_files(path: &Path) -> Result<()> {
+    let dir = Dir::open(path)?;
+    for name in dir.names().with_context(|| format!("cannot read directory {path:?}"))? {
+        let size = dir.size_of(&name).with_context(|| format!("cannot read {:?}", dir.join(&name)))?;
+        size.with_context(|| format!("cannot read {:?}: not a regular file", dir.join(&name)))?;
+    }
+    Ok(())
+}
+
+fn stream(form: Form, file: File, clients: &Clients) -> Result<Stream> {
+    Ok(match form {
         Form::Plain => Stream { reader: Box::new(file), child: None },
         Form::Gzip => Stream { reader: Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(file))), child: None },
         Form::Zstd => {
@@ -106,12 +137,11 @@ pub fn judge(path: &Path) -> Result<Judged> {
             decoder.window_log_max(ZSTD_WINDOW_LOG).context("cannot start zstd")?;
             Stream { reader: Box::new(decoder), child: None }
         }
-        Form::Bzip2 => from(unpacker("bzip2", file)?.start(Input::None)?),
-        Form::Xz => from(unpacker("xz", file)?.start(Input::None)?),
-        Form::Custom | Form::Tar => from(pg_restore()?.stdin(file).start(Input::None)?),
+        Form::Bzip2 => from(unpacker("bzip2", file, clients)?.start(Input::None)?),
+        Form::Xz => from(unpacker("xz", file, clients)?.start(Input::None)?),
+        Form::Custom | Form::Tar => from(pg_restore(clients)?.stdin(file).start(Input::None)?),
         Form::Directory => bail!("a file cannot be in directory format"),
-    };
-    scan(form, path, stream)
+    })
 }
 
 struct Stream {
@@ -127,14 +157,17 @@ fn from(mut child: Running) -> Stream {
     }
 }
 
-fn unpacker(name: &str, file: File) -> Result<Program> {
+fn unpacker(name: &str, file: File, clients: &Clients) -> Result<Program> {
     let path = process::find(name).with_context(|| format!("cannot find the program {name}"));
-    Ok(Program::new(&path.hint(format!("install {name}"))?).args(["-d", "-c"]).stdin(file))
+    let program = Program::new(&path.hint(format!("install {name}"))?).args(["-d", "-c"]).stdin(file);
+    Ok(match &clients.run_as {
+        Some(user) => program.run_as(user),
+        None => program,
+    })
 }
 
 /// pg_restore as a filter: it writes SQL and connects nowhere. Old minors run code of the archive (CVE-2026-116314).
-fn pg_restore() -> Result<Program> {
-    let clients = Clients::new(Vec::new(), None, unprivileged(None)?);
+fn pg_restore(clients: &Clients) -> Result<Program> {
     let client = clients.all("pg_restore")?.into_iter().next().context("cannot find the program pg_restore")?;
     if let Some(safe) = client.version.safe_minor() {
         return Err(anyhow!("pg_restore {} has known holes that a hostile archive can use", client.version))

@@ -1,9 +1,10 @@
 //! From a path to a backup: its directory, label and manifest.
 
 use anyhow::{Context as _, Result, anyhow};
-use common::backup::catalog::{MANIFEST, archive_end};
+use common::backup::archive::Codec;
+use common::backup::catalog::{INDEX, MANIFEST, PIN, SHA256, VERIFIED, archive_end};
 use common::backup::label::Label;
-use common::backup::manifest::{self, Manifest};
+use common::backup::manifest::{self, Kind, Manifest};
 use common::dirfd::Dir;
 use common::hint::Hint as _;
 use std::path::Path;
@@ -31,10 +32,18 @@ impl Found {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        let dir = Dir::open(parent)?;
         let label = label_of(name)
             .ok_or_else(|| anyhow!("not the name of a backup"))
             .hint("name an archive that pgbackup made: app-20261120T020000Z.sql.gz")?;
+        Self::of(Dir::open(parent)?, &label)
+    }
+
+    /// Finds the backup of that label in an open directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Found::open`].
+    pub fn of(dir: Dir, label: &Label) -> Result<Self> {
         let file = format!("{label}{MANIFEST}");
         let manifest_bytes = dir
             .read(&file, manifest::LIMIT)
@@ -55,9 +64,15 @@ impl Found {
     }
 }
 
-/// Whether a path has the name of a backup of pgbackup; else it is somebody else's.
+/// Whether a path has the name of a file of pgbackup's; `app-20261120T020000Z.dump` may well be somebody else's.
 pub fn is_ours(path: &Path) -> bool {
-    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| label_of(name).is_some())
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
+    let Some(label) = label_of(name) else { return false };
+    let end = &name[label.to_string().len()..];
+    let is_archive = [Kind::Database, Kind::Stream]
+        .into_iter()
+        .any(|kind| [Codec::Gzip, Codec::Zstd, Codec::None].into_iter().any(|codec| archive_end(kind, codec) == end));
+    is_archive || ["", MANIFEST, INDEX, SHA256, VERIFIED, PIN].contains(&end)
 }
 
 /// The label at the start of a file name: what stands before an end, and a database's name may hold dots.
@@ -78,5 +93,13 @@ mod tests {
             assert_eq!(label(name).as_deref(), Some("a.b-20261120T020000Z"), "{name}");
         }
         assert_eq!(label("app.sql.gz"), None);
+    }
+
+    #[test]
+    fn a_stamp_in_the_name_of_another_file_does_not_make_it_ours() {
+        assert!(is_ours(Path::new("pg/a-20261120T020000Z.sql.zst")));
+        assert!(is_ours(Path::new("a-20261120T020000Z")));
+        assert!(!is_ours(Path::new("a-20261120T020000Z.dump")));
+        assert!(!is_ours(Path::new("a-20261120.sql.gz")));
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod cli;
 mod content;
+mod expect;
 mod foreign;
 mod found;
 mod keys;
@@ -19,16 +20,19 @@ mod verdict;
 
 pub use cli::Cli;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use cli::Depth;
-use common::backup::catalog::Backup;
+use common::backup::catalog::{self, Backup};
 use common::cli::Tool as _;
 use common::dirfd::{self, Dir};
+use common::hint::{self, Hint as _};
+use common::pg::client::{Clients, unprivileged};
 use common::report::{Item, Report, Value};
 use common::status::Status;
 use common::units::{self, Stamp};
 use found::Found;
 use operand::Operand;
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -37,25 +41,35 @@ use std::time::{Duration, Instant, SystemTime};
 ///
 /// # Errors
 ///
-/// Standard input that names nothing or cannot be read.
+/// Standard input that names nothing or cannot be read; a threshold without a directory that it could judge.
 pub fn run(cli: &Cli) -> Result<Report> {
+    if cli.depth == Some(Depth::Restored) {
+        return Err(anyhow!("--depth restored is not built yet"))
+            .hint("--depth content reads every row; restore by hand now and then");
+    }
     let now = Stamp::from(SystemTime::now());
-    let check = Check { cli, now };
+    let operands = operand::all(&cli.paths, std::io::stdin().lock())?;
+    let places = operands.iter().filter(|operand| matches!(operand, Operand::Place(_))).count();
+    if let Some(option) = cli.option_for_places().filter(|_| places == 0) {
+        return Err(anyhow!("{option} judges the backups of a DIR, and none is given"))
+            .hint("name the directory that pgbackup --dir writes to");
+    }
+    let check = Check { cli, now, places, clients: OnceCell::new() };
     let mut report = Report::new(Cli::NAME, Cli::STYLE, now);
     let mut seen = BTreeSet::new();
-    for operand in operand::all(&cli.paths, std::io::stdin().lock())? {
+    for operand in operands {
         common::interrupt::check()?;
         match operand {
             Operand::Failed(item) => report.push(item),
             Operand::Backup { path, remark } => report.push(with_remark(check.path(&path), remark)),
             Operand::Place(path) => match place::check(&check, &path, &mut seen) {
                 Ok(items) => report.items.extend(items),
-                Err(error) => report.push(Item::failed(dirfd::shown(&path), Status::Critical, &error)),
+                Err(error) => report.push(failed(dirfd::shown(&path), &error)),
             },
         }
     }
-    for name in cli.expect.iter().filter(|name| !seen.contains(*name)) {
-        report.push(Item::new(name, Status::Critical, "no backup of this database"));
+    for expected in cli.expect.iter().filter(|expected| !seen.contains(*expected)) {
+        report.push(Item::new(&expected.subject, Status::Critical, expected.missing()));
     }
     Ok(report)
 }
@@ -65,14 +79,28 @@ fn with_remark(mut item: Item, remark: Option<Item>) -> Item {
     if let Some(remark) = remark {
         item.status = item.status.max(remark.status);
         item.message = format!("{}; {}", item.message, remark.message);
+        item.hints.extend(remark.hints);
     }
     item
+}
+
+/// An item for what is bad; what we may not read is no finding about it.
+fn failed(subject: String, error: &anyhow::Error) -> Item {
+    let status = if is_denied(error) { Status::Unknown } else { Status::Critical };
+    Item::failed(subject, status, error)
+}
+
+fn is_denied(error: &anyhow::Error) -> bool {
+    hint::find::<std::io::Error>(error).is_some_and(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 /// How backups are checked in this run.
 struct Check<'a> {
     cli: &'a Cli,
     now: Stamp,
+    /// How many directories there are.
+    places: usize,
+    clients: OnceCell<Clients>,
 }
 
 impl Check<'_> {
@@ -80,72 +108,106 @@ impl Check<'_> {
     fn path(&self, path: &Path) -> Item {
         let depth = self.cli.depth.unwrap_or(Depth::Content);
         if !found::is_ours(path) {
-            return foreign(path, depth);
+            return self.foreign(path, depth);
         }
-        self.item(dirfd::shown(path), depth, || Found::open(path))
+        self.item(dirfd::shown(path), depth, Found::open(path))
     }
 
     /// A backup of a catalog.
-    fn backup(&self, dir: &Dir, backup: &Backup, subject: &str, depth: Depth) -> Item {
-        self.item(subject.to_owned(), depth, || match &backup.incomplete {
-            Some(why) => Err(anyhow!("{}: {why}", backup.label)),
-            None => Found::open(&dir.join(&backup.label.to_string())),
-        })
+    fn backup(&self, dir: &Dir, backup: &Backup, subject: String, depth: Depth) -> Item {
+        let found = dir.try_clone().with_context(|| format!("cannot open directory {:?}", dir.path()));
+        let found = found.and_then(|dir| Found::of(dir, &backup.label));
+        self.item(subject, depth, found)
     }
 
-    fn item(&self, subject: String, depth: Depth, open: impl FnOnce() -> Result<Found>) -> Item {
+    fn item(&self, subject: String, depth: Depth, found: Result<Found>) -> Item {
         let began = Instant::now();
-        let found = match open() {
+        let found = match found {
             Ok(found) => found,
-            Err(error) => return Item::failed(subject, Status::Critical, &error),
+            Err(error) => return failed(subject, &error),
         };
+        if let Some(verdict) = verdict::against(&found, depth) {
+            let mut item = Item::new(subject, Status::Critical, verdict.told());
+            item.hints.push(format!("read it again with --depth {}", verdict.depth));
+            return item;
+        }
         let checked = match depth {
-            Depth::List => Ok(()),
+            Depth::List => list(&found),
             Depth::Stored => stored::check(&found),
-            Depth::Content => content::check(&found, self.threads()),
+            Depth::Content | Depth::Restored => content::check(&found, self.threads()),
         };
-        if common::interrupt::requested().is_none() {
+        // Of what was not read to its end there is nothing to keep.
+        if common::interrupt::requested().is_none() && !checked.as_ref().is_err_and(is_denied) {
             let status = if checked.is_ok() { Status::Ok } else { Status::Critical };
             verdict::keep(&found, depth, status, self.now);
         }
         match checked {
             Ok(()) => good(subject, depth, &found, began.elapsed()),
-            Err(error) => Item::failed(subject, Status::Critical, &error),
+            Err(error) => failed(subject, &error),
         }
     }
 
     fn threads(&self) -> usize {
         self.cli.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
     }
-}
 
-/// A backup without a manifest, which only a reading to its end can judge.
-fn foreign(path: &Path, depth: Depth) -> Item {
-    let began = Instant::now();
-    let subject = dirfd::shown(path);
-    if depth < Depth::Content {
-        let mut item = Item::new(subject, Status::Unknown, "it has no manifest, so no digest is recorded");
-        item.hints.push("read it to its end with --depth content".to_owned());
-        return item;
+    /// A name in a directory; which one is said only where there are several.
+    fn in_place(&self, dir: &Dir, name: &str) -> String {
+        if self.places < 2 { name.to_owned() } else { format!("{name} in {}", dirfd::shown(dir.path())) }
     }
-    match foreign::judge(path) {
-        Err(error) => Item::failed(subject, Status::Critical, &error),
-        Ok(judged) => {
-            let content = &judged.content;
-            let message = format!(
-                "{}, complete by its end marker: {} rows of {} tables; without a manifest nothing says what it should hold",
-                judged.form,
-                units::count(content.rows),
-                units::count(content.tables)
-            );
-            Item::new(subject, Status::Ok, message)
-                .with(keys::DEPTH, Value::Text("foreign".to_owned()))
-                .with(keys::PLAIN, Value::Bytes(judged.plain_bytes))
-                .with(keys::TABLES, Value::Count(content.tables))
-                .with(keys::ROWS, Value::Count(content.rows))
-                .with(keys::DURATION, Value::Seconds(began.elapsed()))
+
+    /// A backup without a manifest, which only a reading to its end can judge.
+    fn foreign(&self, path: &Path, depth: Depth) -> Item {
+        let began = Instant::now();
+        let subject = dirfd::shown(path);
+        if depth < Depth::Content {
+            let mut item = Item::new(subject, Status::Unknown, "it has no manifest, so no digest is recorded");
+            item.hints.push("read it to its end with --depth content".to_owned());
+            return item;
+        }
+        match self.clients().and_then(|clients| foreign::judge(path, clients)) {
+            Err(error) => Item::failed(subject, Status::Unknown, &error),
+            Ok(Err(error)) => failed(subject, &error),
+            Ok(Ok(judged)) => good_foreign(subject, &judged, began.elapsed()),
         }
     }
+
+    /// The programs of others; looked for once, and only when they are needed.
+    fn clients(&self) -> Result<&Clients> {
+        if self.clients.get().is_none() {
+            let run_as = unprivileged(self.cli.run_as.as_deref())?;
+            let clients = Clients::new(Vec::new(), self.cli.pg_bin.clone(), run_as);
+            return Ok(self.clients.get_or_init(|| clients));
+        }
+        self.clients.get().context("no client programs")
+    }
+}
+
+/// Are the files there, with the recorded sizes?
+fn list(found: &Found) -> Result<()> {
+    match catalog::missing(&found.dir, &found.manifest.label, &found.manifest) {
+        Some(why) => bail!(why),
+        None => Ok(()),
+    }
+}
+
+fn good_foreign(subject: String, judged: &foreign::Judged, took: Duration) -> Item {
+    let content = &judged.content;
+    // Of INSERTs only statements can be counted.
+    let held = match content.tables {
+        0 => format!("{} entries", units::count(content.entries)),
+        tables => format!("{} rows of {} tables", units::count(content.rows), units::count(tables)),
+    };
+    let message = format!(
+        "{}, complete by its end marker: {held}; without a manifest nothing says what it should hold",
+        judged.form
+    );
+    Item::new(subject, Status::Ok, message)
+        .with(keys::DEPTH, Value::Text("foreign".to_owned()))
+        .with(keys::PLAIN, Value::Bytes(judged.plain_bytes))
+        .with(keys::TABLES, Value::Count(content.tables))
+        .with(keys::ROWS, Value::Count(content.rows))
+        .with(keys::DURATION, Value::Seconds(took))
 }
 
 fn good(subject: String, depth: Depth, found: &Found, took: Duration) -> Item {
@@ -155,14 +217,18 @@ fn good(subject: String, depth: Depth, found: &Found, took: Duration) -> Item {
     let what = match (depth, content) {
         (Depth::List, _) => format!("{} by its manifest", units::size(archive.stored_bytes)),
         (Depth::Stored, _) => format!("{} as recorded", units::size(archive.stored_bytes)),
-        (Depth::Content, Some(content)) => {
+        (Depth::Content | Depth::Restored, Some(content)) => {
             format!("{} of {} as recorded", units::things(content.rows, "row"), units::things(content.tables, "table"))
         }
-        (Depth::Content, None) => format!("{} of plain bytes as recorded", units::size(archive.plain_bytes)),
+        (Depth::Content | Depth::Restored, None) => {
+            format!("{} of plain bytes as recorded", units::size(archive.plain_bytes))
+        }
     };
     let message = match depth {
         Depth::List => what,
-        Depth::Stored | Depth::Content => format!("{what}, {} checked in {}", depth.word(), units::duration(took)),
+        Depth::Stored | Depth::Content | Depth::Restored => {
+            format!("{what}, {} checked in {}", depth.word(), units::duration(took))
+        }
     };
     let mut item = Item::new(subject, Status::Ok, message)
         .with(keys::LABEL, Value::Text(manifest.label.clone()))

@@ -80,7 +80,9 @@ fn reported(line: &str) -> Result<Operand> {
     let (tool, subject) = (text("tool").context("no tool")?, text("subject").context("no subject")?);
     let status = text("status").and_then(Status::from_word).context("no status")?;
     let message = format!("{tool}: {}", text("message").unwrap_or_default());
-    let item = Item::new(subject, status, message);
+    let mut item = Item::new(subject, status, message);
+    let hints = object.get("hints").and_then(serde_json::Value::as_array).into_iter().flatten();
+    item.hints = hints.filter_map(serde_json::Value::as_str).map(str::to_owned).collect();
     Ok(match text("path") {
         Some(path) => Operand::Backup { path: path.into(), remark: (status != Status::Ok).then_some(item) },
         None if status == Status::Ok => bail!("no path"),

@@ -3,15 +3,21 @@
 use crate::cli::Depth;
 use crate::found::Found;
 use anyhow::{Context as _, Result};
-use common::backup::catalog::{VERIFIED, Verified};
+use common::backup::catalog::{MANIFEST, VERIFIED, Verified};
 use common::publish::{self, Partial};
 use common::status::Status;
 use common::units::Stamp;
 
-/// The largest verdict that is read.
-const LIMIT: u64 = 64 * 1024;
+/// What a deeper check has said against the very bytes that the manifest names.
+///
+/// Nothing that looks less deep can clear them.
+pub fn against(found: &Found, depth: Depth) -> Option<Verified> {
+    let verdict = Verified::read(&found.dir, &found.manifest.label)?;
+    let is_deeper = rank(&verdict.depth) > rank(depth.word());
+    (is_deeper && verdict.condemns(&found.manifest.archive.stored_sha256)).then_some(verdict)
+}
 
-/// Writes `LABEL.verified.json`, unless a deeper check has said OK of the same bytes and this one has nothing against it.
+/// Writes `LABEL.verified.json`, unless this is good news and a deeper check has spoken of the same bytes.
 ///
 /// A place that may not be written to is no trouble of the backup: it is said with `-v`.
 pub fn keep(found: &Found, depth: Depth, status: Status, at: Stamp) {
@@ -26,8 +32,9 @@ pub fn keep(found: &Found, depth: Depth, status: Status, at: Stamp) {
 fn write(found: &Found, depth: Depth, status: Status, at: Stamp) -> Result<()> {
     let name = found.name(VERIFIED);
     let stored_sha256 = &found.manifest.archive.stored_sha256;
-    let before = found.dir.read(&name, LIMIT).ok().and_then(|bytes| serde_json::from_slice::<Verified>(&bytes).ok());
-    if status == Status::Ok && depth < Depth::Content && before.is_some_and(|before| before.proves(stored_sha256)) {
+    let before =
+        Verified::read(&found.dir, &found.manifest.label).filter(|before| before.stored_sha256 == *stored_sha256);
+    if status == Status::Ok && before.is_some_and(|before| rank(&before.depth) > rank(depth.word())) {
         return Ok(());
     }
     let verdict = Verified {
@@ -40,10 +47,26 @@ fn write(found: &Found, depth: Depth, status: Status, at: Stamp) -> Result<()> {
     let document = serde_json::to_string_pretty(&verdict).context("cannot write the verdict")?;
     // What another check that was killed left under this name.
     let partial = publish::partial_name(&name);
-    found.dir.remove(&partial).with_context(|| format!("cannot remove {:?}", found.dir.join(&partial)))?;
+    let act = |name: &str| format!("cannot remove {:?}", found.dir.join(name));
+    found.dir.remove(&partial).with_context(|| act(&partial))?;
     let mut file = Partial::create(&found.dir, &name)?;
     file.write(format!("{document}\n").as_bytes())?;
     file.sync()?;
     file.commit()?;
+    // Expired in the meantime: nobody would ever remove a verdict about nothing.
+    if found.dir.size_of(&found.name(MANIFEST)).is_ok_and(|manifest| manifest.is_none()) {
+        found.dir.remove(&name).with_context(|| act(&name))?;
+    }
     found.dir.sync().with_context(|| format!("cannot write directory {:?}", found.dir.path()))
+}
+
+/// How deep a verdict's word goes; one that a later version writes goes deeper than all we know.
+fn rank(depth: &str) -> u8 {
+    let known = [Depth::List, Depth::Stored, Depth::Content].into_iter().find(|known| known.word() == depth);
+    match known {
+        Some(Depth::List) => 0,
+        Some(Depth::Stored) => 1,
+        Some(Depth::Content) => 2,
+        Some(Depth::Restored) | None => 3,
+    }
 }

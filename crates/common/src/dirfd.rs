@@ -58,6 +58,15 @@ impl Dir {
         Ok(())
     }
 
+    /// Another handle of the same directory.
+    ///
+    /// # Errors
+    ///
+    /// As dup(2).
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, path: self.path.clone() })
+    }
+
     /// The path the directory was opened by.
     pub fn path(&self) -> &Path {
         &self.path

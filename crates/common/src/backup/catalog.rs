@@ -40,6 +40,9 @@ pub fn lock_name(prefix: &str) -> String {
     format!(".{prefix}.lock")
 }
 
+/// The largest verdict that is read; ours have about 200 bytes.
+const VERDICT_LIMIT: u64 = 64 * 1024;
+
 /// A backup that has a manifest.
 #[derive(Debug)]
 pub struct Backup {
@@ -84,8 +87,13 @@ impl Verified {
     }
 
     /// The verdict beside a label; one that cannot be read says nothing.
-    fn read(dir: &Dir, label: &str) -> Option<Self> {
-        serde_json::from_slice(&dir.read(&format!("{label}{VERIFIED}"), manifest::LIMIT).ok()?).ok()
+    pub fn read(dir: &Dir, label: &str) -> Option<Self> {
+        serde_json::from_slice(&dir.read(&format!("{label}{VERIFIED}"), VERDICT_LIMIT).ok()?).ok()
+    }
+
+    /// What is said of a backup that this condemns.
+    pub fn told(&self) -> String {
+        format!("backup-verify found it bad at {}", self.at.rfc3339())
     }
 }
 
@@ -147,11 +155,7 @@ impl Backup {
                 let proven = verdict.as_ref().is_some_and(|verdict| verdict.proves(sha256));
                 let condemned = verdict.filter(|verdict| verdict.condemns(sha256));
                 let missing = missing(dir, &text, manifest);
-                (
-                    missing
-                        .or(condemned.map(|verdict| format!("backup-verify found it bad at {}", verdict.at.rfc3339()))),
-                    proven,
-                )
+                (missing.or(condemned.map(|verdict| verdict.told())), proven)
             }
         };
         Self { pinned: has(PIN), label, manifest, incomplete, proven }
@@ -159,7 +163,7 @@ impl Backup {
 }
 
 /// What names and sizes tell against a backup.
-fn missing(dir: &Dir, label: &str, manifest: &Manifest) -> Option<String> {
+pub fn missing(dir: &Dir, label: &str, manifest: &Manifest) -> Option<String> {
     let archive = archive_end(manifest.kind, manifest.archive.codec);
     let wanted = [("archive", archive.as_str(), manifest.archive.stored_bytes), ("index", INDEX, manifest.index.bytes)];
     for (what, end, bytes) in wanted {
