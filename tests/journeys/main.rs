@@ -17,4 +17,5 @@ mod secrets;
 mod server_dies;
 mod signals;
 mod threats;
+mod verify;
 mod versions;

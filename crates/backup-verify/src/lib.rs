@@ -23,6 +23,7 @@ pub use cli::Cli;
 use anyhow::{Context as _, Result, anyhow, bail};
 use cli::Depth;
 use common::backup::catalog::{self, Backup};
+use common::backup::manifest::Content;
 use common::cli::Tool as _;
 use common::dirfd::{self, Dir};
 use common::hint::{self, Hint as _};
@@ -195,8 +196,8 @@ fn good_foreign(subject: String, judged: &foreign::Judged, took: Duration) -> It
     let content = &judged.content;
     // Of INSERTs only statements can be counted.
     let held = match content.tables {
-        0 => format!("{} entries", units::count(content.entries)),
-        tables => format!("{} rows of {} tables", units::count(content.rows), units::count(tables)),
+        0 => counted(content.entries, "entry", "entries"),
+        _ => rows_of_tables(content),
     };
     let message = format!(
         "{}, complete by its end marker: {held}; without a manifest nothing says what it should hold",
@@ -210,6 +211,15 @@ fn good_foreign(subject: String, judged: &foreign::Judged, took: Duration) -> It
         .with(keys::DURATION, Value::Seconds(took))
 }
 
+fn rows_of_tables(content: &Content) -> String {
+    format!("{} of {}", counted(content.rows, "row", "rows"), counted(content.tables, "table", "tables"))
+}
+
+/// `1 row`, `2,000 rows`.
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", units::count(count), if count == 1 { one } else { many })
+}
+
 fn good(subject: String, depth: Depth, found: &Found, took: Duration) -> Item {
     let manifest = &found.manifest;
     let archive = &manifest.archive;
@@ -218,7 +228,7 @@ fn good(subject: String, depth: Depth, found: &Found, took: Duration) -> Item {
         (Depth::List, _) => format!("{} by its manifest", units::size(archive.stored_bytes)),
         (Depth::Stored, _) => format!("{} as recorded", units::size(archive.stored_bytes)),
         (Depth::Content | Depth::Restored, Some(content)) => {
-            format!("{} of {} as recorded", units::things(content.rows, "row"), units::things(content.tables, "table"))
+            format!("{} as recorded", rows_of_tables(content))
         }
         (Depth::Content | Depth::Restored, None) => {
             format!("{} of plain bytes as recorded", units::size(archive.plain_bytes))
