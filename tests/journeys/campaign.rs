@@ -1,9 +1,11 @@
 //! The long way to look for faults: hours of what the other journeys do for seconds. `make campaign` runs it, and each
 //! campaign adds a line to tests/CAMPAIGNS.md: when, what, how often, what was found.
 
-use crate::killed::{Seen, kill_at_random, nothing_is_missing, seed};
+use crate::killed::{Random, Seen, kill_at_random, nothing_is_missing, seed};
 use crate::place::{Place, days};
+use crate::verify_damage::Whole;
 use common::units::Stamp;
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::time::{Instant, SystemTime};
@@ -108,4 +110,25 @@ fn at_each(calls: &str, fault: &str, is_stopped: impl Fn(Option<i32>, Option<i32
         }
     }
     stopped
+}
+
+#[test]
+#[ignore = "takes some minutes: make campaign"]
+fn campaign_ten_thousand_flipped_bits_are_all_found() {
+    let began = Instant::now();
+    let whole = Whole::new();
+    let seed = seed();
+    let mut random = Random(seed);
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    for _ in 0..10_000 {
+        *counts.entry(whole.flip_somewhere(&mut random)).or_default() += 1;
+    }
+    let counts: Vec<_> =
+        counts.iter().map(|(end, count)| format!("{count} in {}", end.trim_start_matches('.'))).collect();
+    let did = format!(
+        "10,000 times one bit of one byte of a backup flipped: {}; `backup-verify --depth stored` and `--depth content` \
+         after each; seed {seed}",
+        counts.join(", ")
+    );
+    record("damage", began, &did, "every one found, at both depths");
 }

@@ -279,10 +279,11 @@ pub fn seed() -> u64 {
 }
 
 /// Numbers that look random. Source: G. Marsaglia, Xorshift RNGs (2003).
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    /// The next number below this one.
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 |= 1;
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

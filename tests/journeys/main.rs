@@ -18,4 +18,6 @@ mod server_dies;
 mod signals;
 mod threats;
 mod verify;
+mod verify_damage;
+mod verify_foreign;
 mod versions;

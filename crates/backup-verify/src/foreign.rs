@@ -14,16 +14,23 @@ use common::dirfd::Dir;
 use common::hint::Hint as _;
 use common::interrupt;
 use common::pg::client::Clients;
-use common::process::{self, Input, Program, Running};
+use common::process::{self, Input, Patient, Program, Running};
 use common::progress::Progress;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
+use std::time::Duration;
 
 /// How much of the stream is looked at for pg_dump's header.
 const HEAD: usize = 4096;
 /// zstd's own limit for windows, 128 MiB; a frame may ask for 2 GiB.
 const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// How long a program may say nothing. pg_restore 15.20 goes round for ever in a tar that ends in the middle of a file.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// How long it may take to end once its output has.
+const GRACE: Duration = Duration::from_secs(60);
+const TAR_BLOCK: u64 = 512;
 
 /// What a foreign backup turned out to be.
 #[derive(Debug)]
@@ -94,7 +101,7 @@ pub fn judge(path: &Path, clients: &Clients) -> Result<Result<Judged>> {
         let program = pg_restore(clients)?.arg("--").arg(std::path::absolute(path)?);
         let judged = scan(Form::Directory, path, from(program.start(Input::None)?));
         return match judged {
-            Err(error) if format!("{error:#}").ends_with("Permission denied") => Err(error).hint(
+            Err(error) if is_locked_out(&error) => Err(error).hint(
                 "pg_restore does not run as root; let its user read the directory, or name another with --run-as",
             ),
             judged => Ok(judged),
@@ -108,14 +115,51 @@ pub fn judge(path: &Path, clients: &Clients) -> Result<Result<Judged>> {
     Ok(scan(form, path, stream))
 }
 
+/// Whether pg_restore, as its own user, may not enter the directory; we have seen that toc.dat exists.
+fn is_locked_out(error: &anyhow::Error) -> bool {
+    let said = format!("{error:#}");
+    said.contains("Permission denied") || said.contains("(\"toc.dat\" does not exist)")
+}
+
 fn open(path: &Path) -> Result<(Form, File)> {
     let name = path.file_name().and_then(|name| name.to_str()).context("not a file name")?;
     let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
     let mut file = Dir::open(parent)?.open_file(name).with_context(|| format!("cannot open {path:?}"))?;
     let mut head = Vec::new();
     (&file).take(512).read_to_end(&mut head).with_context(|| format!("cannot read {path:?}"))?;
+    let form = Form::of(&head);
+    if form == Form::Tar {
+        whole_tar(&mut file).with_context(|| format!("the {} is damaged or cut off", form.name()))?;
+    }
     file.seek(SeekFrom::Start(0)).with_context(|| format!("cannot read {path:?}"))?;
-    Ok((Form::of(&head), file))
+    Ok((form, file))
+}
+
+/// Walks over the headers of a tar to the empty block at its end, because pg_restore would never come back from less.
+fn whole_tar(file: &mut File) -> Result<()> {
+    let length = file.metadata()?.len();
+    let mut at = 0;
+    loop {
+        let mut header = [0; TAR_BLOCK as usize];
+        file.seek(SeekFrom::Start(at))?;
+        file.read_exact(&mut header).with_context(|| format!("no header at byte {at}"))?;
+        if header.iter().all(|byte| *byte == 0) {
+            return Ok(());
+        }
+        let size = tar_size(&header[124..136]).with_context(|| format!("no size in the header at byte {at}"))?;
+        let blocks = size.div_ceil(TAR_BLOCK).checked_add(1).and_then(|blocks| blocks.checked_mul(TAR_BLOCK));
+        let next = blocks.and_then(|bytes| bytes.checked_add(at)).filter(|next| *next <= length);
+        at = next.with_context(|| format!("the file that begins at byte {at} ends behind the end"))?;
+    }
+}
+
+/// A size in octal, or, with the first bit set, in binary: PostgreSQL writes it so from 8 GiB on.
+fn tar_size(field: &[u8]) -> Option<u64> {
+    if field[0] == 0x80 {
+        return Some(u64::from_be_bytes(field[4..12].try_into().ok()?));
+    }
+    let digits: Vec<u8> = field.iter().copied().filter(|byte| !b" \0".contains(byte)).collect();
+    u64::from_str_radix(std::str::from_utf8(&digits).ok()?, 8).ok()
 }
 
 /// pg_restore opens the files of a directory by itself, and follows links.
@@ -152,7 +196,7 @@ struct Stream {
 /// The standard output of a program, whose end must be a good one.
 fn from(mut child: Running) -> Stream {
     match child.stdout() {
-        Ok(stdout) => Stream { reader: Box::new(stdout), child: Some(child) },
+        Ok(stdout) => Stream { reader: Box::new(Patient::new(stdout, PATIENCE)), child: Some(child) },
         Err(_) => Stream { reader: Box::new(std::io::empty()), child: Some(child) },
     }
 }
@@ -189,9 +233,11 @@ fn scan(form: Form, path: &Path, mut stream: Stream) -> Result<Judged> {
     // A program that failed is the reason for a stream that makes no sense.
     drop(stream.reader);
     if let Some(child) = stream.child {
-        let finished = child.finish(None)?;
-        if scanned.is_ok() || !finished.said().is_empty() {
-            finished.success()?;
+        match (&scanned, child.finish(Some(GRACE))) {
+            (Ok(_), finished) => finished?.success()?,
+            (Err(_), Ok(finished)) if !finished.said().is_empty() => finished.success()?,
+            // It was still busy with what we have found bad.
+            (Err(_), Ok(_) | Err(_)) => {}
         }
     }
     Ok(Judged { form: form.name(), content: scanned?, plain_bytes })
@@ -248,6 +294,13 @@ mod tests {
         assert_eq!(Form::of(b"BZh9"), Form::Bzip2);
         assert_eq!(Form::of(b"--\n-- Postgre"), Form::Plain);
         assert_eq!(Form::of(b""), Form::Plain);
+    }
+
+    #[test]
+    fn the_size_of_a_file_in_a_tar_is_octal_or_binary() {
+        assert_eq!(tar_size(b"00000000017\0"), Some(15));
+        assert_eq!(tar_size(b"\x80\0\0\0\0\0\0\x02\0\0\0\0"), Some(8 << 30));
+        assert_eq!(tar_size(b"9\0\0\0\0\0\0\0\0\0\0\0"), None);
     }
 
     #[test]

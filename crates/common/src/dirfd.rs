@@ -126,7 +126,10 @@ impl Dir {
     /// As `open_file`, and `InvalidData` where it holds more than `limit` bytes.
     pub fn read(&self, name: &str, limit: u64) -> std::io::Result<Vec<u8>> {
         let file = self.open_file(name)?;
-        let mut bytes = Vec::new();
+        // One read for the bytes and one for the end, where a growing buffer would take eight; listing thousands of
+        // backups is mostly this.
+        let expected = usize::try_from(file.metadata()?.len().min(limit)).unwrap_or(0);
+        let mut bytes = Vec::with_capacity(expected + 1);
         (&file).take(limit + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {
             let message = format!("is larger than {}", crate::units::size(limit));

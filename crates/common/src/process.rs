@@ -4,6 +4,7 @@ use crate::dirfd::is_trusted_program_dir;
 use crate::hint::Hint as _;
 use crate::interrupt::Registered;
 use anyhow::{Context as _, Result, anyhow, bail};
+use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
@@ -290,6 +291,32 @@ impl Running {
     }
 }
 
+/// Standard output of a child that must not fall silent.
+#[derive(Debug)]
+pub struct Patient {
+    stdout: ChildStdout,
+    patience: Duration,
+}
+
+impl Patient {
+    /// Reads from the child, but never waits longer than `patience` for its next bytes.
+    pub fn new(stdout: ChildStdout, patience: Duration) -> Self {
+        Self { stdout, patience }
+    }
+}
+
+impl std::io::Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let time = rustix::event::Timespec::try_from(self.patience).map_err(std::io::Error::other)?;
+        let ready = rustix::event::poll(&mut [PollFd::new(&self.stdout, PollFlags::IN)], Some(&time))?;
+        if ready == 0 {
+            let message = format!("nothing more came within {}", crate::units::duration(self.patience));
+            return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, message));
+        }
+        self.stdout.read(buffer)
+    }
+}
+
 /// Signals a group; one that has ended in the meantime is what we want.
 fn signal(group: Pid, signal: Signal) {
     if let Err(error) = kill_process_group(group, signal) {
@@ -374,6 +401,18 @@ mod tests {
 
         assert!(error.to_string().starts_with("sh gave no answer within"), "{error}");
         assert!(began.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_child_that_falls_silent_is_not_waited_for() {
+        let mut child = sh("echo one; sleep 60").start(Input::None).unwrap();
+        let mut stdout = Patient::new(child.stdout().unwrap(), Duration::from_millis(100));
+        let mut bytes = Vec::new();
+
+        let error = stdout.read_to_end(&mut bytes).unwrap_err();
+
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+        assert_eq!(bytes, b"one\n");
     }
 
     #[test]
