@@ -67,12 +67,18 @@ const PAGES: [Page; 2] = [
         files: &[
             ("LABEL.manifest.json, LABEL.index.jsonl, LABEL.sha256", "What was recorded while the dump streamed by."),
             ("LABEL.sql.gz, LABEL.data.gz, …", "The archive that is compared with it."),
+            (
+                "LABEL.verified.json",
+                "The last verdict: when, how deep, what was found. Retention of pgbackup(8) reads it: it keeps the newest \
+                 proven backup, and counts none that was found bad.",
+            ),
         ],
         see_also: &[
             ("pgbackup", "8"),
             ("nightshift-backup", "5"),
             ("nightshift-journal", "5"),
             ("nightshift", "7"),
+            ("pg_restore", "1"),
             ("sha256sum", "1"),
         ],
     },

@@ -65,9 +65,10 @@ pub struct Cli {
     #[arg(long, value_name = "RANGE", value_parser = parse_size, help_heading = THRESHOLDS)]
     pub min_size: Option<Thresholds>,
 
-    /// Alert when size, rows, or the rows of any table fell by more percent since the backup before: 20%,50%
+    /// Alert when size, rows, or the rows of any table fell by more percent since the backup before: 20,50
     ///
-    /// The rows per table are in the index, which is read from depth stored on.
+    /// The rows per table are in the index, which is read from depth stored on. A % may follow the numbers, but in a
+    /// crontab it would have to be written \%.
     #[arg(long, value_name = "RANGE", value_parser = parse_number, help_heading = THRESHOLDS)]
     pub shrink: Option<Thresholds>,
 
@@ -154,11 +155,13 @@ EXAMPLES
   Take one and read it back:
       backup-verify \"$(pgbackup --dir /srv/pg app)\"
   Every hour, silent when well; cheap, since only digests are compared:
-      17 * * * *  backup-verify -q --max-age 26h --shrink 50% --expect app,shop /srv/pg
+      17 * * * *  backup-verify -q --max-age 26h --shrink 50 --expect app,globals /srv/pg
   Every night, every row of every database, and what failed to dump:
       0 2 * * *  pgbackup --dir /srv/pg --all --format json | backup-verify -q -
+  A dump that something else made, in any format of pg_dump, as far as it can be judged:
+      backup-verify /srv/old/app.dump
   For Nagios, and for Prometheus:
-      backup-verify --format nagios --depth list --max-age 26h,50h --min-free 20GiB /srv/pg
+      backup-verify --format nagios --depth list --max-age 26h,50h --min-free 1GiB /srv/pg
       backup-verify -q --write prometheus:/var/lib/prometheus/node-exporter/backup.prom /srv/pg
 
 EXIT STATUS
