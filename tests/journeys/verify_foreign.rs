@@ -84,8 +84,8 @@ fn every_form_of_a_dump_is_read_to_its_end() {
         ("app.tar", "pg_dump tar format", "2,300 rows of 2 tables"),
         ("create.sql", "plain SQL", "2,300 rows of 2 tables"),
         ("all.sql", "plain SQL", "2,300 rows of 2 tables"),
-        ("inserts.sql", "plain SQL", " entries"),
-        ("roles.sql", "plain SQL", " entries"),
+        ("inserts.sql", "plain SQL", " objects"),
+        ("roles.sql", "plain SQL", " objects"),
     ] {
         let ran = good(&place, name);
         let line = ran.stdout_text();

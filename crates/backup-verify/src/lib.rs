@@ -194,9 +194,9 @@ fn list(found: &Found) -> Result<()> {
 
 fn good_foreign(subject: String, judged: &foreign::Judged, took: Duration) -> Item {
     let content = &judged.content;
-    // Of INSERTs only statements can be counted.
+    // Rows that are INSERTs cannot be told from other statements.
     let held = match content.tables {
-        0 => counted(content.entries, "entry", "entries"),
+        0 => units::things(content.entries, "object"),
         _ => rows_of_tables(content),
     };
     let message = format!(
@@ -212,12 +212,7 @@ fn good_foreign(subject: String, judged: &foreign::Judged, took: Duration) -> It
 }
 
 fn rows_of_tables(content: &Content) -> String {
-    format!("{} of {}", counted(content.rows, "row", "rows"), counted(content.tables, "table", "tables"))
-}
-
-/// `1 row`, `2,000 rows`.
-fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{} {}", units::count(count), if count == 1 { one } else { many })
+    format!("{} of {}", units::things(content.rows, "row"), units::things(content.tables, "table"))
 }
 
 fn good(subject: String, depth: Depth, found: &Found, took: Duration) -> Item {

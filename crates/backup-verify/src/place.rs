@@ -6,7 +6,7 @@
 
 use crate::cli::{Cli, Depth};
 use crate::expect::Expected;
-use crate::{Check, counted, keys, shrink};
+use crate::{Check, keys, shrink};
 use anyhow::Result;
 use common::backup::catalog::{Backup, Catalog};
 use common::backup::manifest::{Group, Kind, Manifest};
@@ -141,7 +141,7 @@ impl Backups<'_> {
         let complete = older.iter().filter(|backup| backup.incomplete.is_none()).count();
         let count = complete as u64 + u64::from(is_newest_good);
         item.fields.push((keys::COUNT, Value::Count(count)));
-        let told = counted(count, "complete backup", "complete backups");
+        let told = units::things(count, "complete backup");
         judge(&mut item, cli.min_count.map(|limits| limits.status(count as f64)), &told);
         self.shrink(&mut item, manifest, older);
         item
