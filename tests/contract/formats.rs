@@ -364,6 +364,22 @@ fn promtool(dir: &Sandbox, text: &[u8]) {
 }
 
 #[test]
+fn a_directory_is_reported_in_the_same_grammars() {
+    let dir = place();
+    made(&dir);
+    dir.tool("pgbackup").args(["--dir", "pg", "--name", "a b|'c=", "--stdin", "x"]).stdin_bytes("y").run().code(0);
+    let options = ["pg", "--max-age", "26h", "--min-free", "1B", "--min-count", "1:", "--expect", "d|\"\\e"];
+
+    let ran = verify(&dir, &options).args(["--format", "nagios"]).run().stderr_is("").code(2);
+    assert_eq!(nagios_complaints(ran.stdout_text()), Vec::<String>::new(), "{ran:?}");
+    let ran = verify(&dir, &options).args(["--format", "prometheus"]).run().stderr_is("").code(2);
+    assert_eq!(prometheus_complaints(ran.stdout_text()), Vec::<String>::new(), "{ran:?}");
+    assert_eq!(ran.stdout_text().matches("\nbackup_verify_status{").count(), 4, "{ran:?}");
+    assert!(ran.stdout_text().contains("backup_verify_age_seconds{subject=\"x\"} "), "{ran:?}");
+    promtool(&dir, &ran.stdout);
+}
+
+#[test]
 fn of_two_items_with_one_subject_the_worse_is_measured() {
     let dir = place();
     let good = made(&dir);

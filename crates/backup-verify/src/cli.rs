@@ -158,8 +158,9 @@ EXAMPLES
       17 * * * *  backup-verify -q --max-age 26h --shrink 50 --expect app,globals /srv/pg
   Every night, every row of every database, and what failed to dump:
       0 2 * * *  pgbackup --dir /srv/pg --all --format json | backup-verify -q -
-  A dump that something else made, in any format of pg_dump, as far as it can be judged:
-      backup-verify /srv/old/app.dump
+  A dump that something else made, as far as it can be judged:
+      pg_dump app | gzip >/srv/pg/by-hand.sql.gz
+      backup-verify /srv/pg/by-hand.sql.gz
   For Nagios, and for Prometheus:
       backup-verify --format nagios --depth list --max-age 26h,50h --min-free 1GiB /srv/pg
       backup-verify -q --write prometheus:/var/lib/prometheus/node-exporter/backup.prom /srv/pg
