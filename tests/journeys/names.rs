@@ -90,9 +90,9 @@ fn no_name_of_a_database_leads_a_backup_elsewhere() {
     }
     let archives = items.iter().map(|item| item["path"].as_str().unwrap());
     outer.tool("backup-verify").args(archives).cwd(outer.join("dir")).run().stderr_is("").code(0);
-    // Archive, index, checksums, manifest, lock.
+    // Archive, index, checksums, manifest, verdict, lock.
     let files: Vec<_> = outer.join("dir").read_dir().unwrap().flatten().map(|entry| entry.file_name()).collect();
-    assert_eq!(files.len(), names.len() * 5, "{files:#?}");
+    assert_eq!(files.len(), names.len() * 6, "{files:#?}");
     for file in &files {
         let file = file.to_str().expect("ASCII");
         assert!(file.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-%".contains(&b)), "{file:?}");
