@@ -1,13 +1,13 @@
 //! What a run has to say: a list of items, in five formats.
 //!
-//! A format is a pure function of the report; only `program` writes to the outside. Keys and metric names keep their
-//! meaning within a major version.
+//! A format is a pure function of the report (`formats`); only `program` writes to the outside. Keys and metric names
+//! keep their meaning within a major version.
+
+mod formats;
 
 use crate::status::{Code, Status};
 use crate::text;
-use crate::units::{self, Stamp};
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use crate::units::Stamp;
 use std::time::Duration;
 
 /// A named fact of an item: `pgbackup_stored_bytes`, `"stored_bytes": …`.
@@ -129,9 +129,6 @@ pub enum Show {
     Trouble,
 }
 
-/// A longer subject moves its message to the right and nobody else's.
-const SUBJECT_WIDTH: usize = 48;
-
 /// All findings of one run.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -193,245 +190,6 @@ impl Report {
             Format::Prometheus => self.prometheus(),
         }
     }
-
-    fn shown(&self, show: Show) -> impl Iterator<Item = &Item> {
-        self.items.iter().filter(move |item| show == Show::All || item.status != Status::Ok)
-    }
-
-    fn text(&self, show: Show) -> String {
-        match self.style {
-            Style::Action => {
-                self.items.iter().filter_map(|item| item.result.as_ref()).map(|result| format!("{result}\n")).collect()
-            }
-            Style::Check => {
-                let width = self.shown(show).map(|item| text::line(&item.subject).chars().count()).max().unwrap_or(0);
-                self.shown(show).map(|item| self.check_lines(item, width.min(SUBJECT_WIDTH))).collect()
-            }
-        }
-    }
-
-    /// An item of a check tool, with its hints: in columns on a terminal, `STATUS subject: message` elsewhere.
-    fn check_lines(&self, item: &Item, width: usize) -> String {
-        let (word, subject, message) = (item.status.word(), text::line(&item.subject), text::line(&item.message));
-        let mut lines = match self.terminal {
-            None => format!("{word} {subject}: {message}\n"),
-            Some(Colour::No) => format!("{word:8}  {subject:width$}  {message}\n"),
-            Some(Colour::Yes) => {
-                format!("\x1b[{}m{word:8}\x1b[0m  {subject:width$}  {message}\n", item.status.colour())
-            }
-        };
-        for hint in &item.hints {
-            push(&mut lines, format_args!("  hint: {}\n", text::line(hint)));
-        }
-        lines
-    }
-
-    fn json(&self, show: Show) -> String {
-        self.items
-            .iter()
-            .filter(|item| show == Show::All || item.status != Status::Ok || item.result.is_some())
-            .map(|item| {
-                let document = serde_json::Value::Object(self.object(item)).to_string();
-                format!("{}\n", text::json(&document))
-            })
-            .collect()
-    }
-
-    /// The keys and values of an item's JSON object.
-    pub fn object(&self, item: &Item) -> serde_json::Map<String, serde_json::Value> {
-        let mut object = serde_json::Map::new();
-        object.insert("tool".into(), self.tool.into());
-        object.insert("time".into(), self.time.rfc3339().into());
-        object.insert("subject".into(), item.subject.clone().into());
-        object.insert("status".into(), item.status.word().into());
-        object.insert("message".into(), item.message.clone().into());
-        if !item.hints.is_empty() {
-            object.insert("hints".into(), item.hints.clone().into());
-        }
-        for (key, value) in &item.fields {
-            let value = match value {
-                Value::Text(text) => text.clone().into(),
-                Value::Texts(texts) => texts.clone().into(),
-                Value::Count(number) | Value::Bytes(number) => (*number).into(),
-                Value::Seconds(time) => rounded(*time).into(),
-                Value::At(stamp) => stamp.rfc3339().into(),
-                Value::Flag(flag) => (*flag).into(),
-            };
-            object.insert(key.name.into(), value);
-        }
-        object
-    }
-
-    /// Assignments for `eval`: numbered per item, and without a number where there is exactly one.
-    fn sh(&self) -> String {
-        let tool = identifier(self.tool);
-        let mut lines = String::new();
-        push(&mut lines, format_args!("{tool}_items={}\n", self.items.len()));
-        push(&mut lines, format_args!("{tool}_code={}\n", self.code() as u8));
-        for (number, item) in self.items.iter().enumerate() {
-            for (key, value) in self.object(item) {
-                if key == "tool" || key == "time" {
-                    continue;
-                }
-                let value = match value {
-                    serde_json::Value::String(text) => text,
-                    serde_json::Value::Array(list) => {
-                        let words: Vec<_> = list.iter().filter_map(serde_json::Value::as_str).collect();
-                        words.join("\n")
-                    }
-                    other => other.to_string(),
-                };
-                // A shell variable cannot hold a NUL, and no name or path of ours may hold one.
-                let value = text::sh(&value.replace('\0', ""));
-                push(&mut lines, format_args!("{tool}_{key}_{}={value}\n", number + 1));
-                if self.items.len() == 1 {
-                    push(&mut lines, format_args!("{tool}_{key}={value}\n"));
-                }
-            }
-        }
-        lines
-    }
-
-    fn nagios(&self, show: Show) -> String {
-        let worst = self.status();
-        let name = self.tool.to_uppercase();
-        let summary = match self.items.as_slice() {
-            [] => "nothing to report".to_owned(),
-            [item] => format!("{}: {}", item.subject, item.message),
-            items => summary(items),
-        };
-        let mut out = format!("{name} {} - {}", worst.word(), text::nagios(&summary));
-        let data = self.performance_data();
-        if !data.is_empty() {
-            push(&mut out, format_args!(" | {data}"));
-        }
-        out.push('\n');
-        if self.items.len() > 1 {
-            // The worst first: monitoring cores cut long output.
-            let mut items: Vec<_> = self.shown(show).collect();
-            items.sort_by_key(|item| std::cmp::Reverse(item.status));
-            for item in items {
-                let line = format!("{} {}: {}", item.status.word(), item.subject, item.message);
-                out.push_str(&text::nagios(&line));
-                out.push('\n');
-            }
-        }
-        out
-    }
-
-    fn performance_data(&self) -> String {
-        let mut data = Vec::new();
-        for item in &self.items {
-            for (key, value) in &item.fields {
-                let (number, unit) = match value {
-                    Value::Count(count) => (count.to_string(), ""),
-                    Value::Bytes(bytes) => (bytes.to_string(), "B"),
-                    Value::Seconds(time) => (format!("{}", rounded(*time)), "s"),
-                    Value::Text(_) | Value::Texts(_) | Value::At(_) | Value::Flag(_) => continue,
-                };
-                let label = match self.items.len() {
-                    1 => key.name.to_owned(),
-                    _ => format!("{} {}", item.subject, key.name),
-                };
-                let label = text::nagios(&label).replace('=', "_");
-                data.push(format!("'{label}'={number}{unit}"));
-            }
-        }
-        data.join(" ")
-    }
-
-    fn prometheus(&self) -> String {
-        let tool = identifier(self.tool);
-        let mut out = String::new();
-        family(
-            &mut out,
-            &format!("{tool}_last_run_timestamp_seconds"),
-            "When the last run began",
-            &[(String::new(), self.time.seconds().to_string())],
-        );
-        let measured = self.measured();
-        let states: Vec<_> =
-            measured.iter().map(|(label, item)| (label.clone(), (item.status.code() as u8).to_string())).collect();
-        family(&mut out, &format!("{tool}_status"), "0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN", &states);
-        // Series of one family must stand together, so collect by name first; the order of names is kept stable.
-        let mut families: BTreeMap<String, (&str, Vec<Series>)> = BTreeMap::new();
-        for (label, item) in &measured {
-            for (key, value) in &item.fields {
-                let Some((name, number)) = metric(key, value) else { continue };
-                let series = families.entry(format!("{tool}_{name}")).or_insert_with(|| (key.help, Vec::new()));
-                series.1.push((label.clone(), number));
-            }
-        }
-        for (name, (help, series)) in families {
-            family(&mut out, &name, help, &series);
-        }
-        out
-    }
-
-    /// Each label once, with the worst item that has it: node_exporter drops a whole file for one series that is there
-    /// twice.
-    fn measured(&self) -> Vec<(String, &Item)> {
-        let mut measured: Vec<(String, &Item)> = Vec::new();
-        for item in &self.items {
-            let label = format!("{{subject=\"{}\"}}", text::prometheus(&item.subject));
-            match measured.iter_mut().find(|(taken, _)| *taken == label) {
-                Some((_, other)) if item.status > other.status => *other = item,
-                Some(_) => {}
-                None => measured.push((label, item)),
-            }
-        }
-        measured
-    }
-}
-
-fn metric(key: &Key, value: &Value) -> Option<(String, String)> {
-    match value {
-        Value::Count(number) | Value::Bytes(number) => Some((key.name.to_owned(), number.to_string())),
-        Value::Seconds(time) => Some((key.name.to_owned(), rounded(*time).to_string())),
-        Value::At(stamp) => {
-            let base = key.name.strip_suffix("_at").unwrap_or(key.name);
-            Some((format!("{base}_timestamp_seconds"), stamp.seconds().to_string()))
-        }
-        Value::Flag(flag) => Some((key.name.to_owned(), u8::from(*flag).to_string())),
-        Value::Text(_) | Value::Texts(_) => None,
-    }
-}
-
-/// The labels of one series, and its value.
-type Series = (String, String);
-
-fn family(out: &mut String, name: &str, help: &str, series: &[Series]) {
-    if series.is_empty() {
-        return;
-    }
-    push(out, format_args!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
-    for (label, number) in series {
-        push(out, format_args!("{name}{label} {number}\n"));
-    }
-}
-
-fn summary(items: &[Item]) -> String {
-    let mut parts = Vec::new();
-    for status in [Status::Critical, Status::Warning, Status::Unknown, Status::Ok] {
-        let count = items.iter().filter(|item| item.status == status).count();
-        if count > 0 {
-            parts.push(format!("{} {}", units::count(count as u64), status.word().to_lowercase()));
-        }
-    }
-    parts.join(", ")
-}
-
-fn identifier(tool: &str) -> String {
-    tool.replace('-', "_")
-}
-
-/// Seconds with milliseconds: more digits would only be noise in a report.
-fn rounded(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1000.0).round() / 1000.0
-}
-
-fn push(text: &mut String, what: std::fmt::Arguments<'_>) {
-    text.write_fmt(what).expect("writing to a String cannot fail");
 }
 
 #[cfg(test)]
