@@ -160,7 +160,7 @@ fn nagios() {
     );
 }
 
-/// What is wrong with a Monitoring Plugins report. Source: CONVENTIONS 3.
+/// What is wrong with a Monitoring Plugins report. Source: Monitoring Plugins guidelines, "Plugin Output".
 fn nagios_complaints(text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     let Some(first) = text.lines().next() else { return vec!["is empty".to_owned()] };
@@ -249,7 +249,7 @@ fn prometheus() {
     );
 }
 
-/// What node_exporter would drop the whole file for, and what promtool would say. Source: CONVENTIONS 4.
+/// What node_exporter would drop the whole file for, and what promtool would say. Source: Prometheus text format 0.0.4.
 fn prometheus_complaints(text: &str) -> Vec<String> {
     let is_name = |name: &str| {
         !name.is_empty()

@@ -47,7 +47,9 @@ fn strangers(entries: &[String]) -> Vec<String> {
     let is_planned =
         |name: &str| TOP_LEVEL.contains(&name) || NOT_SOURCE.contains(&name) || name.starts_with("LICENSE");
     let strangers = entries.iter().filter(|name| !is_planned(name));
-    strangers.map(|name| format!("{name}: not planned at the top level (ARCHITECTURE, Tree)")).collect()
+    strangers
+        .map(|name| format!("{name}: not planned at the top level (see TOP_LEVEL in tests/contract/layout.rs)"))
+        .collect()
 }
 
 /// `common` depends on no crate of the workspace, a tool on `common` only, `suite` on what it likes.
