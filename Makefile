@@ -57,10 +57,11 @@ test: ## Run all tests; as root, for those that change users or mount
 	$(CARGO) build --workspace --all-targets
 	$(CARGO) test --workspace
 
-check: ## Everything that must hold before a commit: format, lints, tests
+check: ## Everything that must hold before a commit: format, lints, the demo, tests
 	@$(MAKE) --no-print-directory setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(MAKE) --no-print-directory demo
 	$(MAKE) --no-print-directory test
 
 demo: ## Show the tools at work on a throw-away server
