@@ -8,7 +8,7 @@ use crate::cli::{Cli, Depth};
 use crate::expect::Expected;
 use crate::{Check, keys, shrink};
 use anyhow::Result;
-use common::backup::catalog::{Backup, Catalog};
+use common::backup::catalog::{Backup, Catalog, is_from_the_future};
 use common::backup::manifest::{Group, Kind, Manifest};
 use common::dirfd::{self, Dir};
 use common::report::{Item, Value};
@@ -16,10 +16,6 @@ use common::status::Status;
 use common::units;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
-
-/// How far ahead of our clock a backup may be.
-const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 
 /// Checks a directory; what it has a backup of is added to `seen`.
 ///
@@ -91,9 +87,8 @@ struct Backups<'a> {
 
 impl Backups<'_> {
     fn items(&self) -> Vec<Item> {
-        let limit = self.check.now.saturating_add(CLOCK_SLACK);
         let (present, future): (Vec<&Backup>, Vec<&Backup>) =
-            self.backups.iter().copied().partition(|backup| backup.label.stamp <= limit);
+            self.backups.iter().copied().partition(|backup| !is_from_the_future(backup.label.stamp, self.check.now));
         let mut items: Vec<_> = future.into_iter().map(|backup| self.ahead_of_time(backup)).collect();
         let Some((newest, older)) = present.split_last() else { return items };
         items.push(self.newest(newest, older));

@@ -196,7 +196,7 @@ fn run(
             match written {
                 Ok(written) => {
                     let finished = child.finish(None)?;
-                    said.extend(remark(&finished.said()));
+                    said.extend(remark(plan, &finished.said()));
                     advice::success(&finished).map(|()| written)
                 }
                 Err(error) => Err(error),
@@ -221,12 +221,13 @@ fn run(
 }
 
 /// What a program that did its work still wanted to say: a collation that changed, a table it could not lock at once.
-fn remark(said: &str) -> Option<String> {
+fn remark(plan: &Plan, said: &str) -> Option<String> {
     if said.is_empty() {
         return None;
     }
-    common::info!("pg_dump says: {said}");
-    Some(format!("pg_dump said: {}", common::text::line(said)))
+    let program = plan.client.as_ref()?.program.as_str();
+    common::info!("{program} says: {said}");
+    Some(format!("{program} said: {}", common::text::line(said)))
 }
 
 /// A pipe of a MiB instead of 64 KiB: fewer changes between pg_dump and us.

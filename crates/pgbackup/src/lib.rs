@@ -265,7 +265,7 @@ impl Run<'_> {
         let warnings = plan.warnings.clone();
         let cluster = plan.source.as_ref().map(|source| source.system_identifier.clone());
         // What claims to come from the future is no measure for tonight's rows.
-        let latest = label.stamp.saturating_add(retention::CLOCK_SLACK);
+        let latest = label.stamp.saturating_add(catalog::CLOCK_SLACK);
         let manifest = dump::to_directory(dir, &label, plan, input, |pass| {
             let kin: Vec<_> = before
                 .backups
@@ -309,12 +309,8 @@ impl Job {
     }
 
     fn group(&self) -> Group {
-        let cluster = match (&self.plan.name, &self.plan.source) {
-            (Some(name), _) => name.clone(),
-            (None, Some(source)) => source.system_identifier.clone(),
-            (None, None) => String::new(),
-        };
-        Group { cluster, kind: self.plan.kind, subject: self.plan.subject.clone() }
+        let plan = &self.plan;
+        Group::new(plan.name.as_deref(), plan.source.as_ref(), plan.kind, &plan.subject)
     }
 }
 

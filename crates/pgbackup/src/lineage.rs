@@ -28,7 +28,7 @@ pub fn judge(before: &[&Backup], group: &Group, cluster: Option<&str>, weight_no
     if trusted.source.as_ref().map(|source| source.system_identifier.as_str()) != cluster {
         return Lineage::Changed;
     }
-    if weight_now < weight(trusted.content.as_ref(), trusted.archive.plain_bytes) / 2 {
+    if weight_now.saturating_mul(2) < weight(trusted.content.as_ref(), trusted.archive.plain_bytes) {
         return Lineage::Shrunk;
     }
     Lineage::Same

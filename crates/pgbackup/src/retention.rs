@@ -20,11 +20,8 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
+use common::backup::catalog::is_from_the_future;
 use common::units::{self, Stamp};
-
-/// How far ahead of our clock a backup may be. A drifting clock is no attack; a label of the year 9999 is one,
-/// or a mistake, and must not make all real backups look old (THREATS B5).
-pub const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 
 /// What the operator asked to keep, counted over complete backups; nothing asked keeps everything.
 ///
@@ -80,11 +77,6 @@ pub enum State {
     /// Whole, but made of a source that looked like another one and was never accepted. It must not push out the
     /// backups of the right source; it goes when they have all gone that are older.
     Suspect,
-}
-
-/// Whether a backup is so far ahead of the clock that it is never counted, picked or deleted.
-pub fn is_from_the_future(at: Stamp, now: Stamp) -> bool {
-    at > now.saturating_add(CLOCK_SLACK)
 }
 
 impl Candidate {

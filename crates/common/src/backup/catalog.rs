@@ -9,6 +9,7 @@ use crate::units::Stamp;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
+use std::time::Duration;
 
 /// The end of a manifest's name.
 pub const MANIFEST: &str = ".manifest.json";
@@ -22,6 +23,15 @@ pub const VERIFIED: &str = ".verified.json";
 pub const PIN: &str = ".pin";
 /// The directory's own lock, for expiry.
 pub const DIRECTORY_LOCK: &str = ".nightshift.lock";
+
+/// How far ahead of our clock a backup may be. A drifting clock is no attack; a label of the year 9999 is one, or a
+/// mistake, and must not make all real backups look old (THREATS B5).
+pub const CLOCK_SLACK: Duration = Duration::from_secs(3600);
+
+/// Whether a backup is so far ahead of the clock that it is never counted, picked or deleted.
+pub fn is_from_the_future(at: Stamp, now: Stamp) -> bool {
+    at > now.saturating_add(CLOCK_SLACK)
+}
 
 /// Every end that a file of ours may have beside the manifest.
 const ENDS: [&str; 9] = [".sql.gz", ".sql.zst", ".sql", ".data.gz", ".data.zst", ".data", INDEX, SHA256, VERIFIED];

@@ -206,12 +206,7 @@ impl Manifest {
 
     /// Backups are kept apart by cluster (`--name`, or the system identifier), kind and subject.
     pub fn group(&self) -> Group {
-        let cluster = match (&self.name, &self.source) {
-            (Some(name), _) => name.clone(),
-            (None, Some(source)) => source.system_identifier.clone(),
-            (None, None) => String::new(),
-        };
-        Group { cluster, kind: self.kind, subject: self.subject.clone() }
+        Group::new(self.name.as_deref(), self.source.as_ref(), self.kind, &self.subject)
     }
 }
 
@@ -224,4 +219,12 @@ pub struct Group {
     pub kind: Kind,
     /// The database or stream.
     pub subject: String,
+}
+
+impl Group {
+    /// The group of a backup with this `--name`, if any, of this server, if any.
+    pub fn new(name: Option<&str>, source: Option<&Source>, kind: Kind, subject: &str) -> Self {
+        let cluster = name.or(source.map(|source| source.system_identifier.as_str())).unwrap_or_default();
+        Self { cluster: cluster.to_owned(), kind, subject: subject.to_owned() }
+    }
 }
