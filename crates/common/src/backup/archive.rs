@@ -6,9 +6,10 @@
 //! reader can hop even without the index.
 
 use super::index::Member;
+use super::inflate::Inflater;
 use super::ordered::{self, Pool};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use libdeflater::{CompressionLvl, Compressor, Crc, Decompressor};
+use libdeflater::{CompressionLvl, Compressor, Crc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::io::{ErrorKind, Read, Write};
@@ -311,7 +312,7 @@ impl MemberWriter {
 
 /// Inflates members, one thread's state.
 enum MemberReader {
-    Gzip(Decompressor),
+    Gzip(Inflater),
     Zstd(Box<zstd::bulk::Decompressor<'static>>),
     None,
 }
@@ -319,7 +320,7 @@ enum MemberReader {
 impl MemberReader {
     fn new(codec: Codec) -> Result<Self> {
         Ok(match codec {
-            Codec::Gzip => Self::Gzip(Decompressor::new()),
+            Codec::Gzip => Self::Gzip(Inflater::new()?),
             Codec::Zstd => Self::Zstd(Box::new(zstd::bulk::Decompressor::new().context("cannot start zstd")?)),
             Codec::None => Self::None,
         })
@@ -336,9 +337,7 @@ impl MemberReader {
                 ensure!(stored[16..20] == member.0.to_le_bytes(), "it carries another length");
                 let (body, trailer) = stored[GZIP_FRONT..].split_at(stored.len() - GZIP_FRONT - GZIP_TRAILER);
                 ensure!(trailer[4..] == member.1.to_le_bytes(), "it holds another number of bytes");
-                let count =
-                    inflater.deflate_decompress(body, plain).map_err(|error| anyhow!("cannot inflate: {error}"))?;
-                ensure!(count == expected, "it holds {count} bytes, not {expected}");
+                inflater.inflate(body, plain)?;
                 ensure!(trailer[..4] == crc32(plain).to_le_bytes(), "its CRC-32 does not match");
             }
             Self::Zstd(inflater) => {

@@ -112,6 +112,18 @@ fn bytes_behind_the_last_member_are_found() {
 }
 
 #[test]
+fn bytes_between_the_end_of_a_gzip_stream_and_its_trailer_are_found() {
+    let (mut bytes, members, _) = stored(Codec::Gzip, 6, &text(1000));
+    bytes.splice(bytes.len() - 8..bytes.len() - 8, *b"smuggled");
+    let longer = Member(members[0].0 + 8, members[0].1);
+    bytes[16..20].copy_from_slice(&longer.0.to_le_bytes());
+
+    let error = read_back(Codec::Gzip, &bytes, &[longer]).unwrap_err();
+
+    assert_eq!(format!("{error:#}"), "the member at byte 0 is damaged: 8 bytes stand behind its end");
+}
+
+#[test]
 fn a_member_that_claims_gigabytes_is_refused_before_memory_is_taken() {
     let error = read_back(Codec::Gzip, b"", &[Member(u32::MAX, u32::MAX)]).unwrap_err();
 

@@ -15,6 +15,7 @@
 pub mod archive;
 pub mod catalog;
 pub mod index;
+mod inflate;
 pub mod label;
 mod lex;
 pub mod manifest;

@@ -146,6 +146,21 @@ fn a_warning_tells_line_readers_and_remedy_and_no_value() {
 }
 
 #[test]
+fn dotenvy_is_named_where_it_alone_ends_or_escapes_otherwise() {
+    for text in ["A=\"x\\n\"y\n", "A=\"x\"y\\n\n", "A=\"x\"y\\ ", "A=x\u{b}\t # c\n", "A=\"x\\\\$B\"\n"] {
+        let warnings = file(text).warnings;
+
+        assert!(warnings.iter().any(|warning| warning.text.contains("dotenvy")), "{text:?}: {warnings:?}");
+    }
+}
+
+#[test]
+fn of_two_backslashes_the_second_escapes_no_dollar() {
+    assert!(file("A=\"x\\\\${B}\"\n").vars[0].refers);
+    assert!(!file("A=\"x\\${B}\"\n").vars[0].refers);
+}
+
+#[test]
 fn a_long_file_of_nonsense_neither_hangs_nor_floods() {
     for line in ["A=\"\n", "A='\\'\n", "A=\"\\\"\n", "A=\"x\\\n", "stray line\n", "A='\"\n"] {
         let parsed = parse(line.repeat(100_000).as_bytes());

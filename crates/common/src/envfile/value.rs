@@ -84,11 +84,13 @@ fn quoted(text: &str, quote: char) -> Option<(&str, usize)> {
 
 fn unquoted(row: &str) -> Read {
     let comment = row.char_indices().zip(row.chars().skip(1)).find(|((_, c), next)| c.is_whitespace() && *next == '#');
-    let text = comment.map_or(row, |((at, _), _)| &row[..at]).trim_end();
+    let before = comment.map_or(row, |((at, _), _)| &row[..at]);
+    let text = before.trim_end();
     let mut differ = Differ { is_comment: comment.is_some(), ..Differ::default() };
     if let Some(((_, blank), _)) = comment {
         differ.add(true, SYSTEMD);
         differ.add(blank != ' ', COMPOSE);
+        differ.add(!before[text.len()..].chars().all(|c| " \t".contains(c)), BASH | DOTENVY | SYSTEMD);
     }
     differ.add(text.contains('#'), NODE);
     differ.add(text.starts_with('#'), DOTENVY);
@@ -160,14 +162,22 @@ fn joined(row: &str) -> Read {
     let mut text = String::new();
     let mut chars = row.char_indices();
     let mut quote = None;
+    let mut is_odd_escape = false;
     while let Some((at, c)) = chars.next() {
         match (c, quote) {
             ('\'' | '"', None) => quote = Some(c),
             (c, Some(open)) if c == open => quote = None,
-            ('\\', None) => text.extend(chars.next().map(|(_, c)| c)),
+            ('\\', None) => {
+                let next = chars.next().map(|(_, c)| c);
+                is_odd_escape |= !matches!(next, Some('\\' | '\'' | '"' | '$'));
+                text.extend(next);
+            }
             ('\\', Some('"')) => match chars.next() {
                 Some((_, c @ ('"' | '\\' | '$' | '`'))) => text.push(c),
-                other => text.extend(std::iter::once('\\').chain(other.map(|(_, c)| c))),
+                other => {
+                    is_odd_escape = true;
+                    text.extend(std::iter::once('\\').chain(other.map(|(_, c)| c)));
+                }
             },
             (c, None) if c.is_whitespace() => {
                 if is_blank_or_comment(&row[at..]) {
@@ -189,6 +199,8 @@ fn joined(row: &str) -> Read {
     let who = if is_whole { COMPOSE | DOTENVY } else { COMPOSE | NODE | PYTHON | SYSTEMD };
     let mut differ = Differ { who, is_comment: false };
     differ.add(row.contains(SHELL_ACTS_ON), BASH);
+    // To dotenvy `"x\n"y` holds a line end, to a shell a backslash.
+    differ.add(is_odd_escape, DOTENVY);
     dollars(&mut differ, row);
     Read::Value { text, differ, refers: refers(row) }
 }
@@ -219,8 +231,9 @@ fn refers(text: &str) -> bool {
     behind_dollars(text).any(|after| after.strip_prefix('{').is_some_and(is_name))
 }
 
-/// What follows each `$` that no backslash stands before.
+/// What follows each `$` that no backslash escapes; of two backslashes the first escapes the second.
 fn behind_dollars(text: &str) -> impl Iterator<Item = &str> {
-    let bare = text.match_indices('$').filter(|(at, _)| !text[..*at].ends_with('\\'));
+    let backslashes = |before: &str| before.len() - before.trim_end_matches('\\').len();
+    let bare = text.match_indices('$').filter(move |(at, _)| backslashes(&text[..*at]).is_multiple_of(2));
     bare.map(|(at, _)| &text[at + 1..])
 }

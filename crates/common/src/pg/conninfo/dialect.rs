@@ -108,8 +108,13 @@ pub(super) fn parameter(into: &mut Conninfo, name: &str, value: String, shown: &
             into.note(format!("{name} is left out: every schema is seen, not only those"));
             Ok(())
         }
-        plain if DROPPED.contains(&plain) || is_dropped_family(plain) => {
+        plain if DROPPED.contains(&plain) => {
             into.note(format!("{name} is left out: libpq does not have it"));
+            Ok(())
+        }
+        // Behind the x- may stand anything, also the rest of a password.
+        plain if is_dropped_family(plain) => {
+            into.note(format!("{shown} is left out: libpq does not have it"));
             Ok(())
         }
         _ => Err(hint::with(

@@ -274,6 +274,16 @@ fn a_note_names_what_was_dropped_and_shows_no_value() {
 }
 
 #[test]
+fn what_stands_behind_an_x_may_be_the_rest_of_a_password_and_is_not_shown() {
+    let info = parse("postgresql://u/d?x-migrations-table=t&x-CANARY!@h=1");
+
+    assert_eq!(
+        info.notes(),
+        ["parameter 1 is left out: libpq does not have it", "parameter 2 is left out: libpq does not have it"]
+    );
+}
+
+#[test]
 fn the_password_is_in_no_form_that_is_shown() {
     let mut info = parse("postgresql://CANARYu:CANARY@h:5/db?options=x");
 
