@@ -3,6 +3,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO ?= cargo
+FUZZ_SECONDS ?= 3600
 
 # The tools: every crate but the shared one.
 TOOLS := $(filter-out common,$(notdir $(wildcard crates/*)))
@@ -69,9 +70,12 @@ demo: ## Show the tools at work on a throw-away server
 	@$(MAKE) --no-print-directory build
 	@scripts/demo
 
-campaign: provision ## Look for faults the long way: many kills, races and random inputs (hours)
+campaign: provision ## Look for faults the long way: many kills, races and random inputs (hours; FUZZ_SECONDS)
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo "campaign: error: there is no cargo-fuzz" >&2; \
+	    echo "campaign: hint: run: cargo install cargo-fuzz (it needs a C++ compiler: apt-get install g++)" >&2; exit 1; }
 	$(CARGO) build --workspace --all-targets
 	$(CARGO) test --workspace -- --ignored campaign
+	scripts/fuzz $(FUZZ_SECONDS)
 
 bench: ## Measure speed, size and memory beside the usual commands (half an hour; SCALE, ROUNDS)
 	@$(MAKE) --no-print-directory setup NEEDED="$(TO_MEASURE)"
