@@ -67,10 +67,10 @@ impl Backup {
 #[track_caller]
 pub fn every_kind(major: u32, databases: &[&str]) -> Postgres {
     let pg = Postgres::builder().major(major).conf("wal_level = logical").start();
-    pg.sql("CREATE ROLE app_owner; CREATE ROLE app_reader");
+    pg.load_file("postgres", workspace().join("tests/fixtures/every-object-roles.sql"));
     for database in databases {
         pg.sql(&format!("CREATE DATABASE {database}"));
-        pg.load_file(database, workspace().join("tests/journeys/every_kind.sql"));
+        pg.load_file(database, workspace().join("tests/fixtures/every-object.sql"));
     }
     pg
 }
