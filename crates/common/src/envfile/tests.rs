@@ -147,7 +147,16 @@ fn a_warning_tells_line_readers_and_remedy_and_no_value() {
 
 #[test]
 fn dotenvy_is_named_where_it_alone_ends_or_escapes_otherwise() {
-    for text in ["A=\"x\\n\"y\n", "A=\"x\"y\\n\n", "A=\"x\"y\\ ", "A=x\u{b}\t # c\n", "A=\"x\\\\$B\"\n"] {
+    for text in [
+        "A=\"x\\n\"y\n",
+        "A=\"x\"y\\n\n",
+        "A=\"x\"y\\ ",
+        "A=x\u{b}\t # c\n",
+        "A=x  # it's\n",
+        "A='x'  # it's\n",
+        "A=\"x\"y  # it's\n",
+        "A=\"x\\\\$B\"\n",
+    ] {
         let warnings = file(text).warnings;
 
         assert!(warnings.iter().any(|warning| warning.text.contains("dotenvy")), "{text:?}: {warnings:?}");

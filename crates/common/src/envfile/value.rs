@@ -91,6 +91,7 @@ fn unquoted(row: &str) -> Read {
         differ.add(true, SYSTEMD);
         differ.add(blank != ' ', COMPOSE);
         differ.add(!before[text.len()..].chars().all(|c| " \t".contains(c)), BASH | DOTENVY | SYSTEMD);
+        differ.add(goes_on(&row[before.len()..]), DOTENVY);
     }
     differ.add(text.contains('#'), NODE);
     differ.add(text.starts_with('#'), DOTENVY);
@@ -112,7 +113,8 @@ fn unquoted(row: &str) -> Read {
 fn unescaped(inside: &str, quote: char, after: &str) -> Read {
     let mut differ = Differ { is_comment: after.contains('#'), ..Differ::default() };
     differ.add(after.contains('#'), SYSTEMD);
-    differ.add(after.starts_with('#'), BASH | DOTENVY);
+    differ.add(after.starts_with('#'), BASH);
+    differ.add(after.starts_with('#') || goes_on(after), DOTENVY);
     doubtful(&mut differ, inside);
     if quote == '\'' {
         differ.add(inside.contains("\\'"), BASH | NODE | DOTENVY | SYSTEMD);
@@ -162,25 +164,26 @@ fn joined(row: &str) -> Read {
     let mut text = String::new();
     let mut chars = row.char_indices();
     let mut quote = None;
-    let mut is_odd_escape = false;
+    let mut is_odd = false;
     while let Some((at, c)) = chars.next() {
         match (c, quote) {
             ('\'' | '"', None) => quote = Some(c),
             (c, Some(open)) if c == open => quote = None,
             ('\\', None) => {
                 let next = chars.next().map(|(_, c)| c);
-                is_odd_escape |= !matches!(next, Some('\\' | '\'' | '"' | '$'));
+                is_odd |= !matches!(next, Some('\\' | '\'' | '"' | '$'));
                 text.extend(next);
             }
             ('\\', Some('"')) => match chars.next() {
                 Some((_, c @ ('"' | '\\' | '$' | '`'))) => text.push(c),
                 other => {
-                    is_odd_escape = true;
+                    is_odd = true;
                     text.extend(std::iter::once('\\').chain(other.map(|(_, c)| c)));
                 }
             },
             (c, None) if c.is_whitespace() => {
                 if is_blank_or_comment(&row[at..]) {
+                    is_odd |= goes_on(&row[at..]);
                     break;
                 }
                 let why = "text stands behind its closing quote";
@@ -200,9 +203,14 @@ fn joined(row: &str) -> Read {
     let mut differ = Differ { who, is_comment: false };
     differ.add(row.contains(SHELL_ACTS_ON), BASH);
     // To dotenvy `"x\n"y` holds a line end, to a shell a backslash.
-    differ.add(is_odd_escape, DOTENVY);
+    differ.add(is_odd, DOTENVY);
     dollars(&mut differ, row);
     Read::Value { text, differ, refers: refers(row) }
+}
+
+/// Whether dotenvy may look for the partner of a quote in a comment, and take the lines up to there for more of it.
+fn goes_on(comment: &str) -> bool {
+    comment.contains(['\'', '"', '\\'])
 }
 
 /// Bytes no two readers treat alike.
