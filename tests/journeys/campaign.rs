@@ -1,9 +1,9 @@
 //! The long way to look for faults: hours of what the other journeys do for seconds. `make campaign` runs it, and each
 //! campaign adds a line to tests/CAMPAIGNS.md: when, what, how often, what was found.
 
+use crate::damage::{CODECS, Copies, cut_at_random, name_of};
 use crate::killed::{Random, Seen, kill_at_random, nothing_is_missing, seed};
 use crate::place::{Place, days};
-use crate::verify_damage::Copies;
 use common::units::Stamp;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -115,21 +115,38 @@ fn at_each(calls: &str, fault: &str, is_stopped: impl Fn(Option<i32>, Option<i32
 #[test]
 #[ignore = "takes some minutes: make campaign"]
 fn campaign_ten_thousand_flipped_bits_are_all_found() {
-    let began = Instant::now();
-    let copies = Copies::new(100);
-    let seed = seed();
-    let mut random = Random(seed);
-    let mut counts = BTreeMap::new();
-    for _ in 0..100 {
-        copies.flip(&mut random, &mut counts);
+    for codec in CODECS {
+        let began = Instant::now();
+        let copies = Copies::new(codec, 100);
+        let seed = seed();
+        let mut random = Random(seed);
+        let mut counts = BTreeMap::new();
+        for _ in 0..100 {
+            copies.flip(&mut random, &mut counts);
+        }
+        copies.are_good();
+        let counts: Vec<_> =
+            counts.iter().map(|(end, count)| format!("{count} in {}", end.trim_start_matches('.'))).collect();
+        let did = format!(
+            "10,000 times one bit of one byte of a backup flipped: {}; `backup-verify --depth stored` and `--depth content` \
+             after each; seed {seed}",
+            counts.join(", ")
+        );
+        record(&format!("damage, {}", name_of(codec)), began, &did, "every one found, at both depths");
     }
-    copies.are_good();
-    let counts: Vec<_> =
-        counts.iter().map(|(end, count)| format!("{count} in {}", end.trim_start_matches('.'))).collect();
-    let did = format!(
-        "10,000 times one bit of one byte of a backup flipped: {}; `backup-verify --depth stored` and `--depth content` \
-         after each; seed {seed}",
-        counts.join(", ")
-    );
-    record("damage", began, &did, "every one found, at both depths");
+}
+
+#[test]
+#[ignore = "takes some minutes: make campaign"]
+fn campaign_cuts_at_a_thousand_places_are_all_found() {
+    for codec in CODECS {
+        let began = Instant::now();
+        let seed = seed();
+        let (found, files) = cut_at_random(codec, 250, &mut Random(seed));
+        let did = format!(
+            "each of the {files} files of a backup cut at 250 random places, {found} in all; `backup-verify --depth stored` and \
+             `--depth content` after each; seed {seed}"
+        );
+        record(&format!("cuts, {}", name_of(codec)), began, &did, "every one found, at both depths");
+    }
 }
