@@ -152,6 +152,7 @@ fn dotenvy_is_named_where_it_alone_ends_or_escapes_otherwise() {
         "A=\"x\"y\\n\n",
         "A=\"x\"y\\ ",
         "A=x\u{b}\t # c\n",
+        "A=\"x\"\u{c} # c\n",
         "A=x  # it's\n",
         "A='x'  # it's\n",
         "A=\"x\"y  # it's\n",

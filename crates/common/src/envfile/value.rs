@@ -90,7 +90,7 @@ fn unquoted(row: &str) -> Read {
     if let Some(((_, blank), _)) = comment {
         differ.add(true, SYSTEMD);
         differ.add(blank != ' ', COMPOSE);
-        differ.add(!before[text.len()..].chars().all(|c| " \t".contains(c)), BASH | DOTENVY | SYSTEMD);
+        differ.add(has_odd_blanks(&row[text.len()..]), BASH | DOTENVY | SYSTEMD);
         differ.add(goes_on(&row[before.len()..]), DOTENVY);
     }
     differ.add(text.contains('#'), NODE);
@@ -115,6 +115,7 @@ fn unescaped(inside: &str, quote: char, after: &str) -> Read {
     differ.add(after.contains('#'), SYSTEMD);
     differ.add(after.starts_with('#'), BASH);
     differ.add(after.starts_with('#') || goes_on(after), DOTENVY);
+    differ.add(has_odd_blanks(after), BASH | DOTENVY | SYSTEMD);
     doubtful(&mut differ, inside);
     if quote == '\'' {
         differ.add(inside.contains("\\'"), BASH | NODE | DOTENVY | SYSTEMD);
@@ -183,7 +184,7 @@ fn joined(row: &str) -> Read {
             },
             (c, None) if c.is_whitespace() => {
                 if is_blank_or_comment(&row[at..]) {
-                    is_odd |= goes_on(&row[at..]);
+                    is_odd |= goes_on(&row[at..]) || has_odd_blanks(&row[at..]);
                     break;
                 }
                 let why = "text stands behind its closing quote";
@@ -211,6 +212,12 @@ fn joined(row: &str) -> Read {
 /// Whether dotenvy may look for the partner of a quote in a comment, and take the lines up to there for more of it.
 fn goes_on(comment: &str) -> bool {
     comment.contains(['\'', '"', '\\'])
+}
+
+/// Whether more than spaces and tabs stand between a value and the comment behind it.
+fn has_odd_blanks(after: &str) -> bool {
+    let comment = after.trim_start();
+    !comment.is_empty() && !after[..after.len() - comment.len()].chars().all(|c| " \t".contains(c))
 }
 
 /// Bytes no two readers treat alike.
