@@ -121,6 +121,12 @@ impl Postgres {
         &self.programs.bin
     }
 
+    /// The directory of the programs of that major version, without a server.
+    #[must_use]
+    pub fn programs(major: u32) -> PathBuf {
+        Programs::of(major).bin
+    }
+
     /// Its major version.
     #[must_use]
     pub fn major(&self) -> u32 {

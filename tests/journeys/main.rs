@@ -10,6 +10,7 @@ mod fidelity;
 mod globals;
 mod killed;
 mod locks;
+mod matrix;
 mod names;
 mod place;
 mod retention;

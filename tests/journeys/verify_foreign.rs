@@ -146,6 +146,48 @@ fn a_directory_of_pg_dump_is_one_dump_and_no_link_in_it_is_followed() {
 }
 
 #[test]
+fn a_directory_that_names_files_elsewhere_shows_nothing_of_them() {
+    let place = place();
+    chmod(place.dir.path(), 0o755);
+    shell(&place, "pg_dump -Fd -Z0 -f directory app && chmod -R a+rX directory");
+    let inside = |name: &str| place.dir.join("directory").join(name);
+    let toc = fs::read(inside("toc.dat")).unwrap();
+    let data = fs::read_dir(inside("")).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
+    let data = data.filter(|name| name.len() == 8 && name.ends_with(".dat") && !name.starts_with("toc")).max().unwrap();
+    // As good a piece of data as the one it takes the place of, but not of the dump.
+    fs::copy(inside(&data), place.dir.join("z.dat")).unwrap();
+    let canary = format!("CANARY\n{}", fs::read_to_string(inside(&data)).unwrap());
+    fs::write(place.dir.join("y.dat"), canary).unwrap();
+    let refused = |reason: &str| {
+        let ran = verify(&place).arg("directory").run().stderr_is("").stdout_lacks("CANARY").code(2);
+        let _ = ran.stdout_has("CRITICAL directory: ").stdout_has(reason);
+    };
+
+    for other in ["../z.dat", "../y.dat"] {
+        fs::write(inside("toc.dat"), replaced(&toc, data.as_bytes(), other.as_bytes())).unwrap();
+        refused(&format!("invalid file name in archive: \"{other}\""));
+    }
+    fs::write(inside("toc.dat"), &toc).unwrap();
+    let blobs = fs::read_to_string(inside("blobs.toc")).unwrap();
+    let blob = blobs.split_whitespace().nth(1).unwrap();
+    fs::write(inside("blobs.toc"), blobs.replace(blob, "../y.dat")).unwrap();
+    refused("invalid file name in archive");
+    fs::write(inside("blobs.toc"), blobs).unwrap();
+    good(&place, "directory");
+}
+
+/// Bytes in which every occurrence of some is another of the same length.
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = bytes.to_vec();
+    let places: Vec<_> =
+        bytes.windows(from.len()).enumerate().filter(|(_, at)| *at == from).map(|(at, _)| at).collect();
+    assert!(!places.is_empty());
+    places.into_iter().for_each(|at| bytes[at..at + to.len()].copy_from_slice(to));
+    bytes
+}
+
+#[test]
 fn what_is_no_dump_or_no_regular_file_is_never_good() {
     let place = place();
     shell(

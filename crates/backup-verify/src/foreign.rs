@@ -99,12 +99,11 @@ pub fn judge(path: &Path, clients: &Clients) -> Result<Result<Judged>> {
             return Ok(Err(error));
         }
         let program = pg_restore(clients)?.arg("--").arg(std::path::absolute(path)?);
-        let judged = scan(Form::Directory, path, from(program.start(Input::None)?));
-        return match judged {
+        return match scan(Form::Directory, path, from(program.start(Input::None)?)) {
             Err(error) if is_locked_out(&error) => Err(error).hint(
                 "pg_restore does not run as root; let its user read the directory, or name another with --run-as",
             ),
-            judged => Ok(judged),
+            judged => readable(judged, clients),
         };
     }
     let (form, file) = match open(path) {
@@ -112,7 +111,26 @@ pub fn judge(path: &Path, clients: &Clients) -> Result<Result<Judged>> {
         Err(error) => return Ok(Err(error)),
     };
     let stream = stream(form, file, clients)?;
-    Ok(scan(form, path, stream))
+    match form {
+        Form::Custom | Form::Tar | Form::Directory => readable(scan(form, path, stream), clients),
+        Form::Plain | Form::Gzip | Form::Zstd | Form::Bzip2 | Form::Xz => Ok(scan(form, path, stream)),
+    }
+}
+
+/// A dump that this pg_restore is too old for, or was built without a compression for, may be as good as any.
+fn readable(judged: Result<Judged>, clients: &Clients) -> Result<Result<Judged>> {
+    let Err(error) = judged else { return Ok(judged) };
+    let said = format!("{error:#}");
+    let told = if said.contains("unsupported version (") {
+        "it was made by a newer pg_dump than pg_restore"
+    } else if said.contains("not support compression") || said.contains("compression not supported") {
+        "it is compressed in a way that was left out of pg_restore"
+    } else {
+        return Ok(Err(error));
+    };
+    let version = clients.all("pg_restore")?.first().map(|client| client.version.to_string()).unwrap_or_default();
+    Err(error.context(format!("{told} {version}")))
+        .hint("install the postgresql-client of the version that made it, or name its directory with --pg-bin")
 }
 
 /// Whether pg_restore, as its own user, may not enter the directory; we have seen that toc.dat exists.
@@ -210,7 +228,8 @@ fn unpacker(name: &str, file: File, clients: &Clients) -> Result<Program> {
     })
 }
 
-/// pg_restore as a filter: it writes SQL and connects nowhere. Old minors run code of the archive (CVE-2026-116314).
+/// pg_restore as a filter: it writes SQL and connects nowhere. Old minors run code of the archive (CVE-2026-116314), and open
+/// files outside the directory that a toc.dat names (THREATS R8).
 fn pg_restore(clients: &Clients) -> Result<Program> {
     let client = clients.all("pg_restore")?.into_iter().next().context("cannot find the program pg_restore")?;
     if let Some(safe) = client.version.safe_minor() {
