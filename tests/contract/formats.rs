@@ -261,13 +261,17 @@ fn prometheus_complaints(text: &str) -> Vec<String> {
     if !text.ends_with('\n') {
         complaints.push("no newline at the end".to_owned());
     }
+    if text.contains('\r') {
+        complaints.push("a CR, which belongs to a label".to_owned());
+    }
     let mut pending = "";
     for line in text.lines() {
         if let Some(help) = line.strip_prefix("# HELP ") {
             let (name, words) = help.split_once(' ').unwrap_or((help, ""));
-            if families.contains(&name) || !is_name(name) || words.is_empty() {
+            if families.contains(&name) || !is_name(name) || words.is_empty() || words.contains('\\') {
                 complaints.push(format!("HELP of {name}"));
             }
+            complaints.extend(lint(name));
             families.push(name);
             pending = "TYPE";
             continue;
@@ -303,6 +307,19 @@ fn prometheus_complaints(text: &str) -> Vec<String> {
         complaints.push("a family without samples".to_owned());
     }
     complaints
+}
+
+/// What `promtool check metrics` has against the name of a gauge.
+fn lint(name: &str) -> Option<String> {
+    const OTHER_KINDS: [&str; 4] = ["total", "count", "sum", "bucket"];
+    const NO_WORDS: [&str; 8] = ["gauge", "counter", "histogram", "summary", "metric", "kb", "mb", "gb"];
+    const NO_UNITS: [&str; 12] =
+        ["ms", "us", "ns", "s", "sec", "milliseconds", "minutes", "hours", "days", "kilobytes", "megabytes", "percent"];
+    let mut words = name.split('_');
+    let last = name.rsplit('_').next().unwrap_or_default();
+    let is_wrong =
+        OTHER_KINDS.contains(&last) || words.any(|word| NO_WORDS.contains(&word) || NO_UNITS.contains(&word));
+    is_wrong.then(|| format!("{name} has a name that no gauge should have"))
 }
 
 /// `subject="…"}` with backslash, quote and newline escaped.
@@ -352,6 +369,22 @@ fn prometheus_keeps_to_its_grammar_whatever_the_names() {
     }
     for bad in ["a{x=\"1\"} 1\n", "a{subject=\"\"\"} 1\n", "a{subject=\"\\x\"} 1\n", "A 1\n", "\n"] {
         assert!(!prometheus_complaints(&format!("{head}{bad}")).is_empty(), "{bad}");
+    }
+    for bad in ["# HELP a_total b\n# TYPE a_total gauge\na_total 1\n", "# HELP a_ms b\n# TYPE a_ms gauge\na_ms 1\n"] {
+        assert!(!prometheus_complaints(bad).is_empty(), "{bad}");
+    }
+    // A family comes once, in one piece; HELP and TYPE once, in that order; no timestamps, which the textfile collector refuses.
+    for bad in [
+        "# TYPE a gauge\n# HELP a b\na 1\n",
+        "# HELP a b\n# TYPE a gauge\n# TYPE a gauge\na 1\n",
+        "# HELP a b\n# TYPE a gauge\na 1\n# HELP a b\n# TYPE a gauge\na{subject=\"x\"} 1\n",
+        "# HELP a b\n# TYPE a gauge\na 1\n# HELP c d\n# TYPE c gauge\nc 1\na{subject=\"x\"} 1\n",
+        "# HELP a b\n# TYPE a gauge\na 1 1700000000000\n",
+        "# HELP a b\n# TYPE a counter\na 1\n",
+        "# HELP a \\x\n# TYPE a gauge\na 1\n",
+        "# HELP a b\r\n# TYPE a gauge\na 1\n",
+    ] {
+        assert!(!prometheus_complaints(bad).is_empty(), "{bad}");
     }
     assert!(prometheus_complaints(&format!("{head}a{{subject=\"\\\\\"}} 1\n")).is_empty());
 }

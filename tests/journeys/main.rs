@@ -4,6 +4,7 @@
 
 mod addresses;
 mod campaign;
+mod crontab;
 mod damage;
 mod disk;
 mod fidelity;
