@@ -69,9 +69,9 @@ pub(super) fn store(into: &mut Conninfo, name: &str, value: String) -> anyhow::R
     match name {
         "port" => port(&value)?,
         "sslmode" => return sslmode(into, &value),
-        // Source: conninfo_storeval; the keyword before there was sslmode.
+        // Source: conninfo_storeval, which looks at the first character alone; the keyword before there was sslmode.
         "requiressl" => {
-            into.set("sslmode", if value == "1" { "require" } else { "prefer" });
+            into.set("sslmode", if value.starts_with('1') { "require" } else { "prefer" });
             return Ok(());
         }
         name if OTHER_SECRETS.contains(&name) => {
