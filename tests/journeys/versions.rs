@@ -73,15 +73,7 @@ fn each_server_gets_the_pg_dump_of_its_own_major() {
 
 #[test]
 fn a_newer_pg_dump_moves_an_older_server_to_its_own_major() {
-    let (old, new) = (Postgres::version(16), Postgres::version(18));
-    old.sql("CREATE DATABASE app");
-    old.sql_in(
-        "app",
-        "CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY, a text); INSERT INTO t (a) VALUES ('x'), (E'\\\\.');
-        CREATE TABLE parts (n int) PARTITION BY RANGE (n); CREATE TABLE part PARTITION OF parts DEFAULT;
-        INSERT INTO parts SELECT generate_series(1, 100); SELECT lo_from_bytea(7, '\\x00ff') \\g /dev/null
-        CREATE VIEW v AS SELECT * FROM t",
-    );
+    let (old, new) = (every_kind(16, &["app"]), every_kind(18, &[]));
     let dir = Sandbox::new();
     let run = |pg: &Postgres| {
         let ran = dir.tool("pgbackup").envs(pg.env()).args(["--dir", ".", "app", "--pg-bin"]).arg(new.bin()).run();
