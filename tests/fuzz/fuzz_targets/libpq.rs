@@ -18,8 +18,11 @@ struct Raw {
 }
 
 struct Libpq {
+    // SAFETY: to be called with a C string and a place for a message; the array that comes back is for `free`.
     parse: unsafe extern "C" fn(*const c_char, *mut *mut c_char) -> *mut Raw,
+    // SAFETY: to be called once with what `parse` returned.
     free: unsafe extern "C" fn(*mut Raw),
+    // SAFETY: to be called once with a message that `parse` has put, or null.
     free_message: unsafe extern "C" fn(*mut c_void),
 }
 
