@@ -3,19 +3,16 @@
 //! The same scanner that wrote the index reads the dump a second time, so the records must come out equal, one after the
 //! other; neither side is held in memory.
 
-use crate::found::Found;
-use crate::stored;
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use common::backup::archive;
-use common::backup::catalog::INDEX;
-use common::backup::index::{Member, Reader, Record};
+use common::backup::found::Found;
+use common::backup::index::{Reader, Record};
 use common::backup::manifest::{Content, Kind};
 use common::backup::scan::Scanner;
+use common::backup::stored;
 use common::interrupt;
 use common::progress::Progress;
-use std::cell::RefCell;
 use std::io::BufReader;
-use std::rc::Rc;
 
 /// Checks the stored bytes and the content of a backup.
 ///
@@ -25,17 +22,14 @@ use std::rc::Rc;
 pub fn check(found: &Found, threads: usize) -> Result<()> {
     stored::check_small(found)?;
     let manifest = &found.manifest;
-    let mut expected = index(found)?;
+    let mut expected = found.index()?;
     let mut scanner = (manifest.kind != Kind::Stream).then(|| Scanner::new(manifest.kind));
     let mut progress = Progress::start(&manifest.subject, manifest.content.as_ref().map_or(0, |content| content.rows));
     let mut bytes = 0;
-    let name = found.archive();
-    let file = found.dir.open_file(&name).with_context(|| format!("cannot read {:?}", found.dir.join(&name)))?;
 
     let recorded = &manifest.archive;
-    let state = Rc::new(RefCell::new(State { left: recorded.members, failure: None }));
-    let members = Members { reader: index(found)?, chunk: Vec::new().into_iter(), state: Rc::clone(&state) };
-    let read = archive::read(recorded.codec, threads, file, members, |piece| {
+    let (members, end) = found.members()?;
+    let read = archive::read(recorded.codec, threads, found.open_archive()?, members, |piece| {
         interrupt::check()?;
         bytes += piece.len() as u64;
         ensure!(bytes <= recorded.plain_bytes, "the dump has more than the {} bytes recorded", recorded.plain_bytes);
@@ -46,11 +40,9 @@ pub fn check(found: &Found, threads: usize) -> Result<()> {
         progress.update(scanner.as_ref().map_or(0, Scanner::rows), bytes);
         Ok(())
     });
-    if let Some(error) = state.borrow_mut().failure.take() {
-        return Err(error);
-    }
+    end.failure()?;
     let totals = read?;
-    let left = state.borrow().left;
+    let left = end.left();
     ensure!(left == 0, "the manifest says {} members, but the index lists {left} fewer", recorded.members);
     stored::compare(
         "the archive",
@@ -72,12 +64,6 @@ pub fn check(found: &Found, threads: usize) -> Result<()> {
     };
     ensure_all_seen(&mut expected)?;
     compare_totals(content.as_ref(), manifest.content.as_ref())
-}
-
-fn index(found: &Found) -> Result<Reader<BufReader<std::fs::File>>> {
-    let name = found.name(INDEX);
-    let file = found.dir.open_file(&name).with_context(|| format!("cannot read {:?}", found.dir.join(&name)))?;
-    Ok(Reader::new(BufReader::new(file)))
 }
 
 type Index = Reader<BufReader<std::fs::File>>;
@@ -139,57 +125,4 @@ fn counts(content: &Content) -> [(&'static str, u64); 7] {
         ("large objects", *large_objects),
         ("bytes of large objects", *large_object_bytes),
     ]
-}
-
-/// The members that an index lists; what goes wrong while it is read is kept for the caller, since an iterator can only
-/// end.
-struct Members {
-    reader: Index,
-    chunk: std::vec::IntoIter<Member>,
-    state: Rc<RefCell<State>>,
-}
-
-struct State {
-    /// How many members the manifest still lets come.
-    left: u64,
-    failure: Option<anyhow::Error>,
-}
-
-impl Iterator for Members {
-    type Item = Member;
-
-    fn next(&mut self) -> Option<Member> {
-        let next = self.read();
-        let mut state = self.state.borrow_mut();
-        match next {
-            Ok(Some(_)) if state.left == 0 => {
-                state.failure = Some(anyhow!("the index lists more members than the manifest says"));
-                None
-            }
-            Ok(Some(member)) => {
-                state.left -= 1;
-                Some(member)
-            }
-            Ok(None) => None,
-            Err(error) => {
-                state.failure = Some(error.context("the index is damaged"));
-                None
-            }
-        }
-    }
-}
-
-impl Members {
-    fn read(&mut self) -> Result<Option<Member>> {
-        loop {
-            if let Some(member) = self.chunk.next() {
-                return Ok(Some(member));
-            }
-            match self.reader.next_record()? {
-                Some(Record::Members(members)) => self.chunk = members.into_iter(),
-                Some(_) => {}
-                None => return Ok(None),
-            }
-        }
-    }
 }

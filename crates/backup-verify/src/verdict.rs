@@ -1,9 +1,9 @@
 //! Keeps the result of a check beside the backup, for retention and for whoever asks how long ago it was proven.
 
 use crate::cli::Depth;
-use crate::found::Found;
 use anyhow::{Context as _, Result};
 use common::backup::catalog::{MANIFEST, VERIFIED, Verified};
+use common::backup::found::Found;
 use common::publish::{self, Partial};
 use common::status::Status;
 use common::units::Stamp;

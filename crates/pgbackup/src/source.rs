@@ -2,10 +2,10 @@
 
 use crate::cli::Cli;
 use anyhow::{Context as _, Result, anyhow, bail};
-use common::envfile::EnvFile;
 use common::hint::Hint as _;
 use common::pg::client::{Access, Client, Clients, unprivileged};
 use common::pg::conninfo::Conninfo;
+use common::pg::place;
 use common::pg::session::Session;
 use common::words;
 use std::io::IsTerminal as _;
@@ -88,7 +88,7 @@ pub fn sources(cli: &Cli, clients: &Clients) -> Result<Vec<Source>> {
         return Ok(sources);
     }
     for operand in &cli.databases {
-        sources.push(Source::Database(operand_access(operand, base.as_ref().filter(|_| cli.env_file.is_some()))?));
+        sources.push(Source::Database(place::of_operand(operand, base.as_ref().filter(|_| cli.env_file.is_some()))?));
     }
     if sources.is_empty() {
         sources.push(Source::Database(base.map_or_else(from_environment, Ok)?));
@@ -113,76 +113,15 @@ pub fn newest(clients: &Clients, name: &str) -> Result<Client> {
 /// The server that an env file or DATABASE_URL names.
 fn base(cli: &Cli) -> Result<Option<Access>> {
     if let Some(path) = &cli.env_file {
-        let file = EnvFile::read(path)?;
-        for warning in &file.warnings {
-            match warning.line {
-                _ if !file.concerns_database(warning) => common::info!("{path:?} {warning}"),
-                0 => common::warn!("{path:?}: {}", warning.text),
-                line => common::warn!("{path:?} line {line}: {}", warning.text),
-            }
-        }
-        let mut address = file
-            .database()?
-            .ok_or_else(|| anyhow!("cannot use {path:?}: it names no database"))
-            .hint("it should hold DATABASE_URL, or DB_HOST, DB_NAME, DB_USER and DB_PASSWORD")?;
-        if file.foreign {
-            address.restrict_to_foreign().with_context(|| format!("cannot use {path:?}"))?;
-            if address.password().is_some() {
-                protect(&mut address);
-            }
-        }
-        tell_notes(&address);
-        let mut access = Access::new(address);
-        access.foreign = file.foreign.then(|| path.clone());
-        return Ok(Some(access));
+        return place::of_env_file(path).map(Some);
     }
     let Ok(url) = std::env::var("DATABASE_URL") else { return Ok(None) };
     if url.is_empty() {
         return Ok(None);
     }
     let address = Conninfo::parse(&url).context("cannot use DATABASE_URL")?;
-    tell_notes(&address);
+    place::tell_notes(&address);
     Ok(Some(Access::new(address)))
-}
-
-/// A password from a file of somebody else leaves only where nobody on the way can take it, unless the file says
-/// `sslmode=disable` in so many words. Source: THREATS G10.
-fn protect(address: &mut Conninfo) {
-    let is_safe = address.is_local() || matches!(address.get("sslmode"), Some("verify-full"));
-    if is_safe || address.get("channel_binding").is_some() {
-        return;
-    }
-    if address.get("sslmode") == Some("disable") {
-        common::warn!("the password goes over the network without encryption, as sslmode=disable asks for");
-        return;
-    }
-    address.set("channel_binding", "require");
-}
-
-fn tell_notes(address: &Conninfo) {
-    for note in address.notes() {
-        common::info!("{note}");
-    }
-}
-
-fn operand_access(operand: &str, base: Option<&Access>) -> Result<Access> {
-    let is_name = !operand.contains('=') && !operand.contains("://");
-    if is_name {
-        if operand.is_empty() {
-            bail!("a database name is empty");
-        }
-        return Ok(match base {
-            Some(base) => base.with_database(operand),
-            None => Access::new(Conninfo::database(operand)),
-        });
-    }
-    let address = Conninfo::parse(operand)?;
-    if address.password().is_some() {
-        return Err(anyhow!("a password in an argument can be read by every user of this machine"))
-            .hint("put it into ~/.pgpass (mode 0600), PGPASSWORD, or DATABASE_URL in a file for --env-file");
-    }
-    tell_notes(&address);
-    Ok(Access::new(address))
 }
 
 fn from_environment() -> Result<Access> {

@@ -14,6 +14,7 @@
 
 pub mod archive;
 pub mod catalog;
+pub mod found;
 pub mod index;
 mod inflate;
 pub mod label;
@@ -21,6 +22,7 @@ mod lex;
 pub mod manifest;
 pub mod ordered;
 pub mod scan;
+pub mod stored;
 
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;

@@ -6,5 +6,6 @@
 pub mod advice;
 pub mod client;
 pub mod conninfo;
+pub mod place;
 pub mod session;
 pub mod version;

@@ -1,13 +1,18 @@
-//! From a path to a backup: its directory, label and manifest.
+//! From a path to a backup: its directory, label and manifest. backup-verify and pgrestore-safe begin here.
 
+use super::archive::Codec;
+use super::catalog::{INDEX, MANIFEST, PIN, SHA256, VERIFIED, archive_end};
+use super::index::{Member, Reader, Record};
+use super::label::Label;
+use super::manifest::{self, Kind, Manifest};
+use crate::dirfd::Dir;
+use crate::hint::Hint as _;
 use anyhow::{Context as _, Result, anyhow};
-use common::backup::archive::Codec;
-use common::backup::catalog::{INDEX, MANIFEST, PIN, SHA256, VERIFIED, archive_end};
-use common::backup::label::Label;
-use common::backup::manifest::{self, Kind, Manifest};
-use common::dirfd::Dir;
-use common::hint::Hint as _;
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
+use std::rc::Rc;
 
 /// A backup that has a readable manifest.
 #[derive(Debug)]
@@ -62,6 +67,37 @@ impl Found {
     pub fn archive(&self) -> String {
         self.name(&archive_end(self.manifest.kind, self.manifest.archive.codec))
     }
+
+    /// Opens the archive.
+    ///
+    /// # Errors
+    ///
+    /// "cannot read …".
+    pub fn open_archive(&self) -> Result<File> {
+        let name = self.archive();
+        self.dir.open_file(&name).with_context(|| format!("cannot read {:?}", self.dir.join(&name)))
+    }
+
+    /// Reads the index from its start.
+    ///
+    /// # Errors
+    ///
+    /// "cannot read …".
+    pub fn index(&self) -> Result<Reader<BufReader<File>>> {
+        let name = self.name(INDEX);
+        let file = self.dir.open_file(&name).with_context(|| format!("cannot read {:?}", self.dir.join(&name)))?;
+        Ok(Reader::new(BufReader::new(file)))
+    }
+
+    /// The members that the index lists, and what [`MembersEnd`] says once they were read.
+    ///
+    /// # Errors
+    ///
+    /// "cannot read …".
+    pub fn members(&self) -> Result<(Members, MembersEnd)> {
+        let end = MembersEnd(Rc::new(RefCell::new(State { left: self.manifest.archive.members, failure: None })));
+        Ok((Members { reader: self.index()?, chunk: Vec::new().into_iter(), end: MembersEnd(Rc::clone(&end.0)) }, end))
+    }
 }
 
 /// Whether a path has the name of a file of pgbackup's; `app-20261120T020000Z.dump` may well be somebody else's.
@@ -79,6 +115,81 @@ pub fn is_ours(path: &Path) -> bool {
 fn label_of(name: &str) -> Option<Label> {
     let ends = name.match_indices('.').map(|(at, _)| at).chain([name.len()]);
     ends.filter_map(|end| Label::parse(&name[..end])).next_back()
+}
+
+/// The members that an index lists; what goes wrong while it is read is kept for [`MembersEnd`], since an iterator can
+/// only end.
+#[derive(Debug)]
+pub struct Members {
+    reader: Reader<BufReader<File>>,
+    chunk: std::vec::IntoIter<Member>,
+    end: MembersEnd,
+}
+
+/// Tells whether the index listed the members that the manifest speaks of.
+#[derive(Debug)]
+pub struct MembersEnd(Rc<RefCell<State>>);
+
+#[derive(Debug)]
+struct State {
+    /// How many members the manifest still lets come.
+    left: u64,
+    failure: Option<anyhow::Error>,
+}
+
+impl MembersEnd {
+    /// What went wrong with the index; ask it before the error of whoever read the members.
+    ///
+    /// # Errors
+    ///
+    /// "the index is damaged", more members than the manifest says.
+    pub fn failure(&self) -> Result<()> {
+        self.0.borrow_mut().failure.take().map_or(Ok(()), Err)
+    }
+
+    /// How many members are missing, once all were read.
+    pub fn left(&self) -> u64 {
+        self.0.borrow().left
+    }
+}
+
+impl Iterator for Members {
+    type Item = Member;
+
+    fn next(&mut self) -> Option<Member> {
+        let next = self.read();
+        let mut state = self.end.0.borrow_mut();
+        match next {
+            Ok(Some(_)) if state.left == 0 => {
+                state.failure = Some(anyhow!("the index lists more members than the manifest says"));
+                None
+            }
+            Ok(Some(member)) => {
+                state.left -= 1;
+                Some(member)
+            }
+            Ok(None) => None,
+            Err(error) => {
+                state.failure = Some(error.context("the index is damaged"));
+                None
+            }
+        }
+    }
+}
+
+impl Members {
+    fn read(&mut self) -> Result<Option<Member>> {
+        loop {
+            if let Some(member) = self.chunk.next() {
+                return Ok(Some(member));
+            }
+            match self.reader.next_record()? {
+                Some(Record::Members(members)) => self.chunk = members.into_iter(),
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! Are the stored bytes those that were written? SHA-256 of every file, against manifest and checksum file.
+//! Are the stored bytes those that were written? SHA-256 of every file, against manifest and checksum file. backup-verify
+//! and pgrestore-safe ask it.
 
-use crate::found::Found;
+use super::catalog::{INDEX, MANIFEST, SHA256};
+use super::found::Found;
 use anyhow::{Context as _, Result, ensure};
-use common::backup::catalog::{INDEX, MANIFEST, SHA256};
 
 /// The largest checksum file: three lines.
 const LIMIT: u64 = 4096;
@@ -31,7 +32,7 @@ pub fn check_small(found: &Found) -> Result<()> {
     let lines = [
         (manifest.archive.stored_sha256.as_str(), found.archive()),
         (manifest.index.sha256.as_str(), found.name(INDEX)),
-        (&common::backup::sha256(&found.manifest_bytes), found.name(MANIFEST)),
+        (&super::sha256(&found.manifest_bytes), found.name(MANIFEST)),
     ];
     let expected: String = lines.iter().map(|(digest, file)| format!("{digest}  {file}\n")).collect();
     ensure!(sums == expected.as_bytes(), "the manifest and {name:?} do not belong together, or one is damaged");
@@ -43,7 +44,7 @@ fn check_file(found: &Found, what: &str, name: &str, recorded: (u64, &str)) -> R
     let file = found.dir.open_file(name).with_context(act)?;
     // A file of another size needs no reading, and may be far larger than what was written.
     compare_sizes(what, file.metadata().with_context(act)?.len(), recorded.0)?;
-    let (bytes, sha256) = common::backup::sha256_of(file).with_context(act)?;
+    let (bytes, sha256) = super::sha256_of(file).with_context(act)?;
     compare(what, (bytes, &sha256), recorded)
 }
 
