@@ -7,5 +7,6 @@ pub mod advice;
 pub mod client;
 pub mod conninfo;
 pub mod place;
+pub mod quote;
 pub mod session;
 pub mod version;

@@ -91,6 +91,15 @@ impl Session {
         serde_json::from_str(line.trim_end()).context("cannot read the server's answer")
     }
 
+    /// Carries out a statement that yields nothing, or several in one transaction of their own, separated by semicolons.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::ask`]; the session is then over.
+    pub fn run(&mut self, statement: &str) -> Result<()> {
+        self.ask::<bool>(&format!("{statement};\nSELECT pg_catalog.to_json(true)")).map(|_| ())
+    }
+
     fn failure(&mut self) -> anyhow::Error {
         let Some(running) = self.running.take() else { return anyhow!("psql has ended") };
         if let Err(stopped) = crate::interrupt::check() {
