@@ -157,6 +157,14 @@ pub struct Cli {
     pub common: CommonArgs,
 }
 
+impl Cli {
+    /// How many connections load.
+    pub fn jobs(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.jobs.map_or(cores.min(8), usize::from)
+    }
+}
+
 const HOW: &str = "How";
 const APPLICATION: &str = "The application";
 

@@ -8,12 +8,19 @@
 //! Nothing is done to the live database before the copy beside it is proven.
 
 pub mod cli;
+mod gate;
+mod into;
+mod load;
+mod select;
 mod target;
 
 pub use cli::Cli;
 
 use anyhow::{Result, bail};
+use common::cli::Tool as _;
 use common::report::Report;
+use common::units::Stamp;
+use std::time::SystemTime;
 
 /// Restores what the options name.
 ///
@@ -21,6 +28,11 @@ use common::report::Report;
 ///
 /// What stops the whole run before anything is touched.
 pub fn run(cli: &Cli) -> Result<Report> {
-    let target = target::Target::of(cli)?;
-    bail!("not built yet: {}", target.name)
+    let now = Stamp::from(SystemTime::now());
+    let mut report = Report::new(Cli::NAME, Cli::STYLE, now);
+    if cli.into.is_some() {
+        report.push(into::run(cli, now)?);
+        return Ok(report);
+    }
+    bail!("not built yet")
 }

@@ -311,6 +311,29 @@ impl MemberWriter {
 }
 
 /// Inflates members, one thread's state.
+pub struct Inflater(MemberReader);
+
+impl Inflater {
+    /// For the members of an archive of this codec.
+    ///
+    /// # Errors
+    ///
+    /// "cannot start zstd".
+    pub fn new(codec: Codec) -> Result<Self> {
+        MemberReader::new(codec).map(Self)
+    }
+
+    /// Inflates one member into exactly the plain length that the index gives it.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit.
+    pub fn inflate(&mut self, member: Member, stored: &[u8], plain: &mut Vec<u8>) -> Result<()> {
+        self.0.inflate(member, stored, plain)
+    }
+}
+
+/// Inflates members, by codec.
 enum MemberReader {
     Gzip(Inflater),
     Zstd(Box<zstd::bulk::Decompressor<'static>>),

@@ -37,6 +37,8 @@ pub(super) struct Statement<'a> {
     pub(super) hash: u128,
     /// Offset in the stream just behind the semicolon.
     pub(super) end: u64,
+    /// The line in which it begins, from 1.
+    pub(super) line: u64,
 }
 
 /// Who is told what was found.
@@ -100,6 +102,8 @@ pub(super) struct Lexer {
     /// Where it began.
     open_line: u64,
     head: Vec<u8>,
+    /// How much of a statement is kept.
+    keep: usize,
     is_cut: bool,
     hash: Xxh3,
     parentheses: u32,
@@ -123,7 +127,13 @@ enum Continues {
 
 impl Lexer {
     pub(super) fn new() -> Self {
+        Self::keeping(HEAD)
+    }
+
+    /// A lexer that keeps this much of a statement.
+    pub(super) fn keeping(keep: usize) -> Self {
         Self {
+            keep,
             state: State::Sql,
             base: 0,
             line: 1,
@@ -170,6 +180,35 @@ impl Lexer {
         }
         self.base += piece.len() as u64;
         Ok(())
+    }
+
+    /// Takes SQL up to the end of the piece, or to where the rows of a COPY begin: how many bytes were taken.
+    ///
+    /// The rows are the caller's, who then says [`Lexer::rows_passed`].
+    pub(super) fn feed_sql(&mut self, piece: &[u8], sink: &mut impl Sink) -> Result<usize> {
+        let mut at = 0;
+        while at < piece.len() && self.state != State::Rows {
+            at = match self.state {
+                State::RowsStart => self.rows_start(piece, at)?,
+                _ => self.sql(piece, at, sink)?,
+            };
+        }
+        self.base += at as u64;
+        Ok(at)
+    }
+
+    /// Whether the next byte is one of a COPY's rows.
+    pub(super) fn is_at_rows(&self) -> bool {
+        self.state == State::Rows
+    }
+
+    /// The rows of a COPY and the line `\.` behind them went another way.
+    pub(super) fn rows_passed(&mut self, bytes: u64, lines: u64) {
+        self.base += bytes;
+        self.line += lines;
+        self.state = State::Sql;
+        self.at_line_start = true;
+        self.last = [b'\n'; 2];
     }
 
     /// Tells of a comment or meta-command that the stream ended in without a newline.
@@ -433,7 +472,7 @@ impl Lexer {
         if !self.open {
             return;
         }
-        let room = HEAD - self.head.len();
+        let room = self.keep - self.head.len();
         self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.is_cut |= bytes.len() > room;
         self.hash.update(bytes);
@@ -455,6 +494,7 @@ impl Lexer {
             is_cut: self.is_cut,
             hash: self.hash.digest128(),
             end: self.base + at as u64,
+            line: self.open_line,
         })?;
         if next == Next::Rows {
             self.state = State::RowsStart;

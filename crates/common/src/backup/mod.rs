@@ -22,6 +22,8 @@ mod lex;
 pub mod manifest;
 pub mod ordered;
 pub mod scan;
+pub mod seek;
+pub mod statements;
 pub mod stored;
 
 use sha2::{Digest as _, Sha256};

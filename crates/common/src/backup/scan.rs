@@ -73,7 +73,7 @@ impl Scanner {
         if !self.reader.is_complete {
             bail!("the dump is cut off: its end marker is missing, line {line}");
         }
-        if self.reader.restrict.is_some() {
+        if self.reader.restrict.is_open() {
             bail!("the dump is cut off: \\restrict without \\unrestrict, line {line}");
         }
         self.reader.close_entry();
@@ -94,7 +94,7 @@ struct Reader {
     /// they change; so the value counts, not the statement.
     tablespace: Vec<u8>,
     access_method: Vec<u8>,
-    restrict: Option<Vec<u8>>,
+    restrict: Restrict,
     /// `\connect` is no surprise.
     may_connect: bool,
     is_complete: bool,
@@ -143,7 +143,7 @@ impl Reader {
             large_object: None,
             tablespace: Vec::new(),
             access_method: Vec::new(),
-            restrict: None,
+            restrict: Restrict::default(),
             may_connect: false,
             is_complete: false,
         }
@@ -224,24 +224,10 @@ impl Sink for Reader {
     }
 
     fn meta(&mut self, line: &[u8]) -> Result<()> {
-        let key_of = |word: &[u8]| line.strip_prefix(word).filter(|key| key.iter().all(u8::is_ascii_alphanumeric));
-        if let Some(key) = key_of(b"restrict ") {
-            if self.restrict.is_some() {
-                bail!("a second \\restrict");
-            }
-            self.restrict = Some(key.to_owned());
-            return Ok(());
-        }
         if self.may_connect && line.starts_with(b"connect ") {
             return Ok(());
         }
-        match (key_of(b"unrestrict "), self.restrict.take()) {
-            (Some(key), Some(restrict)) if key == restrict => Ok(()),
-            (Some(_), _) => bail!("\\unrestrict with a key that no \\restrict has"),
-            (None, _) => {
-                bail!("a psql command in the dump: \\{}", text::line(&text::bytes(&line[..line.len().min(60)])))
-            }
-        }
+        self.restrict.line(line)
     }
 
     fn statement(&mut self, statement: &Statement<'_>) -> Result<Next> {
@@ -307,6 +293,35 @@ impl Sink for Reader {
     }
 }
 
+/// `\restrict KEY` and the `\unrestrict KEY` that must follow: the only commands of psql in a dump.
+#[derive(Default)]
+pub(super) struct Restrict(Option<Vec<u8>>);
+
+impl Restrict {
+    /// Takes a meta-command, without its backslash.
+    pub(super) fn line(&mut self, line: &[u8]) -> Result<()> {
+        let key_of = |word: &[u8]| line.strip_prefix(word).filter(|key| key.iter().all(u8::is_ascii_alphanumeric));
+        if let Some(key) = key_of(b"restrict ") {
+            if self.0.is_some() {
+                bail!("a second \\restrict");
+            }
+            self.0 = Some(key.to_owned());
+            return Ok(());
+        }
+        match (key_of(b"unrestrict "), self.0.take()) {
+            (Some(key), Some(restrict)) if key == restrict => Ok(()),
+            (Some(_), _) => bail!("\\unrestrict with a key that no \\restrict has"),
+            (None, _) => {
+                bail!("a psql command in the dump: \\{}", text::line(&text::bytes(&line[..line.len().min(60)])))
+            }
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
 impl OpenEntry {
     fn new(kind: &str, schema: &str, name: &str, owner: &str) -> Self {
         Self {
@@ -323,6 +338,26 @@ impl OpenEntry {
     /// Reads ` Name: t; Type: TABLE; Schema: public; Owner: app`, from the right, because a name may hold anything.
     /// A tablespace stands behind the owner; the name may look like one.
     fn from_header(text: &[u8]) -> Option<Self> {
+        let header = Header::read(text)?;
+        Some(Self::new(&header.kind, &header.schema, &header.name, &header.owner))
+    }
+}
+
+/// The comment in front of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// `TABLE`, `INDEX`, …
+    pub kind: String,
+    /// The schema, `-` where it has none.
+    pub schema: String,
+    /// The name as pg_dump shows it.
+    pub name: String,
+    /// The owner, `-` where it has none.
+    pub owner: String,
+}
+
+impl Header {
+    pub(super) fn read(text: &[u8]) -> Option<Self> {
         let text = text::bytes(text);
         let of = ["", " Data for", " Statistics for"];
         let text = of.iter().find_map(|of| text.strip_prefix(of)?.strip_prefix(" Name: "))?;
@@ -330,7 +365,8 @@ impl OpenEntry {
         let owner = owner.split_once("; Tablespace: ").map_or(owner, |(owner, _)| owner);
         let (text, schema) = text.rsplit_once("; Schema: ")?;
         let (name, kind) = text.rsplit_once("; Type: ")?;
-        Some(Self::new(kind, schema, name, owner))
+        let own = str::to_owned;
+        Some(Self { kind: own(kind), schema: own(schema), name: own(name), owner: own(owner) })
     }
 }
 

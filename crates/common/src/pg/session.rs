@@ -9,6 +9,7 @@ use crate::hint::{self, Hint as _};
 use crate::process::{Input, Running, User};
 use anyhow::{Context as _, Result, anyhow};
 use serde::de::DeserializeOwned;
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::ChildStdin;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -25,6 +26,7 @@ pub struct Session {
     running: Option<Running>,
     stdin: ChildStdin,
     lines: Receiver<std::io::Result<String>>,
+    patience: Duration,
     caller: Caller,
 }
 
@@ -67,7 +69,7 @@ impl Session {
             prefixed: !clients.prefix.is_empty(),
             run_as: clients.run_as.clone(),
         };
-        let mut session = Self { running: Some(running), stdin, lines, caller };
+        let mut session = Self { running: Some(running), stdin, lines, patience: ANSWER_TIME, caller };
         session.check_settings()?;
         Ok(session)
     }
@@ -80,10 +82,10 @@ impl Session {
     pub fn ask<T: DeserializeOwned>(&mut self, statement: &str) -> Result<T> {
         // A failing write means that psql has ended; why, it says on standard error.
         let sent = self.stdin.write_all(format!("{statement};\n").as_bytes()).and_then(|()| self.stdin.flush());
-        let line = match sent.map(|()| self.lines.recv_timeout(ANSWER_TIME)) {
+        let line = match sent.map(|()| self.lines.recv_timeout(self.patience)) {
             Ok(Ok(line)) => line.context("cannot read from psql")?,
             Ok(Err(RecvTimeoutError::Timeout)) => {
-                return Err(anyhow!("the server gave no answer within {}", crate::units::duration(ANSWER_TIME)))
+                return Err(anyhow!("the server gave no answer within {}", crate::units::duration(self.patience)))
                     .hint("is it overloaded, or is a lock held on the system catalogs?");
             }
             Ok(Err(RecvTimeoutError::Disconnected)) | Err(_) => return Err(self.failure()),
@@ -98,6 +100,32 @@ impl Session {
     /// As [`Session::ask`]; the session is then over.
     pub fn run(&mut self, statement: &str) -> Result<()> {
         self.ask::<bool>(&format!("{statement};\nSELECT pg_catalog.to_json(true)")).map(|_| ())
+    }
+
+    /// Carries out statements of somebody else, byte for byte: psql does not read them, the server decodes them first, so
+    /// that nothing in them is a meta-command or a variable.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::ask`]; the session is then over.
+    pub fn run_verbatim(&mut self, statement: &[u8], encoding: &str) -> Result<()> {
+        let encoding = super::quote::literal(encoding)?;
+        let mut hex = String::with_capacity(statement.len() * 2);
+        for byte in statement {
+            write!(hex, "{byte:02x}").context("cannot write a statement")?;
+        }
+        let line = format!(
+            "SELECT pg_catalog.convert_from(pg_catalog.decode('{hex}', 'hex'), {encoding}) \\gexec\n\
+             SELECT pg_catalog.to_json(true)"
+        );
+        self.ask::<bool>(&line).map(|_| ())
+    }
+
+    /// Waits this long for each answer from here on.
+    #[must_use]
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     fn failure(&mut self) -> anyhow::Error {

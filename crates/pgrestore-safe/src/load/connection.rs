@@ -1,0 +1,202 @@
+//! A session that loads: statements by the simple query protocol, rows by COPY. The only file that names the driver.
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use common::hint::{self, Hint as _};
+use common::secret::Secret;
+use postgres::config::SslMode;
+use postgres::{CancelToken, Client, Config, NoTls};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(15);
+
+/// What every session that loads has: the settings that pg_dump writes at the head of a dump, and those that it leaves
+/// to the database although they change what text means.
+const SETTINGS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+    SET check_function_bodies = false; SET xmloption = content; SET client_min_messages = warning; SET row_security = off; \
+    SET standard_conforming_strings = on; SET TimeZone = 'UTC'; SET lc_monetary = 'C'; SET DateStyle = 'ISO, MDY'; \
+    SET IntervalStyle = 'postgres'; SET synchronous_commit = off; SET default_transaction_read_only = off; \
+    SELECT pg_catalog.set_config('search_path', '', false)";
+
+/// Where and as whom a session logs in.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// A host name, an address, or the directory of a socket.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The role.
+    pub user: String,
+    /// Its password, where one is known.
+    pub password: Option<Arc<Secret>>,
+    /// The database.
+    pub database: String,
+}
+
+/// What the server said against a statement.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The SQLSTATE.
+    pub code: String,
+    message: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Settings that stand before the statements they are for.
+pub type Context = BTreeMap<String, String>;
+
+/// An open session.
+pub struct Connection {
+    client: Client,
+    context: Context,
+}
+
+impl Connection {
+    /// Logs in.
+    ///
+    /// # Errors
+    ///
+    /// "cannot connect to …".
+    pub fn open(login: &Login) -> Result<Self> {
+        let mut config = Config::new();
+        config.user(&login.user).dbname(&login.database).port(login.port);
+        config.application_name("pgrestore-safe").connect_timeout(CONNECT).ssl_mode(SslMode::Disable);
+        if login.host.starts_with('/') {
+            config.host_path(&login.host);
+        } else {
+            config.host(&login.host);
+        }
+        if let Some(password) = &login.password {
+            config.password(password.expose());
+        }
+        let act = || format!("cannot connect to {} as {:?} for loading", login.shown(), login.user);
+        let mut client = config.connect(NoTls).map_err(refusal).with_context(act)?;
+        client.batch_execute(SETTINGS).map_err(refusal).with_context(act)?;
+        Ok(Self { client, context: Context::new() })
+    }
+
+    /// Carries out one statement in the context that it had in the dump.
+    ///
+    /// # Errors
+    ///
+    /// What the server says, as a [`Refusal`].
+    pub fn run(&mut self, statement: &[u8], encoding: &str, context: &Context) -> Result<()> {
+        self.set(context)?;
+        let text = self.text(statement, encoding)?;
+        self.client.batch_execute(&text).map_err(refusal)
+    }
+
+    /// Carries out SQL of ours.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::run`].
+    pub fn execute(&mut self, sql: &str) -> Result<()> {
+        self.client.batch_execute(sql).map_err(refusal)
+    }
+
+    /// Fills a table: the COPY as the dump has it, then what `feed` writes; returns the rows that the server took.
+    ///
+    /// The server must answer the statement by asking for rows, and this by nothing else (THREATS R4).
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::run`], or what `feed` says.
+    pub fn copy(
+        &mut self,
+        head: &[u8],
+        encoding: &str,
+        feed: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
+    ) -> Result<u64> {
+        let head = self.text(head, encoding)?;
+        let front = head.strip_suffix(';').context("a COPY without its end")?;
+        let with = if encoding == "UTF8" { String::new() } else { format!(" WITH (ENCODING '{encoding}')") };
+        let mut writer = self.client.copy_in(&format!("{front}{with}")).map_err(refusal)?;
+        let mut is_refused = false;
+        let fed =
+            feed(&mut |piece| writer.write_all(piece).inspect_err(|_| is_refused = true).context("cannot send rows"));
+        if is_refused {
+            // The server has stopped listening; why, it says at the end.
+            return Err(writer.finish().err().map_or_else(|| anyhow!("cannot send rows"), refusal));
+        }
+        fed?;
+        writer.finish().map_err(refusal)
+    }
+
+    /// What cancels the statement that runs here.
+    pub fn cancel_token(&self) -> CancelToken {
+        self.client.cancel_token()
+    }
+
+    fn set(&mut self, context: &Context) -> Result<()> {
+        if self.context == *context {
+            return Ok(());
+        }
+        for (name, value) in context.iter().filter(|(name, value)| self.context.get(*name) != Some(*value)) {
+            self.client.batch_execute(&format!("SET {name} = {value}")).map_err(refusal)?;
+        }
+        self.context = context.clone();
+        Ok(())
+    }
+
+    /// A statement in UTF-8, which is what this session speaks; the server itself converts what is in another encoding.
+    fn text(&mut self, bytes: &[u8], encoding: &str) -> Result<String> {
+        if bytes.is_ascii() || matches!(encoding, "UTF8" | "SQL_ASCII") {
+            let text = std::str::from_utf8(bytes).map(str::to_owned);
+            return text.map_err(|_| anyhow!("a name or text in the dump is not UTF-8")).hint(
+                "the database has no encoding (SQL_ASCII), and bytes of several in it; restore it by hand with psql",
+            );
+        }
+        ensure!(encoding.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "a strange encoding");
+        let row = self
+            .client
+            .query_one("SELECT pg_catalog.convert_from($1, $2::pg_catalog.text::pg_catalog.name)", &[&bytes, &encoding])
+            .map_err(refusal)?;
+        row.try_get(0).map_err(refusal)
+    }
+}
+
+impl Login {
+    fn shown(&self) -> String {
+        format!("database {:?} at {}:{}", self.database, self.host, self.port)
+    }
+
+    /// Whether what goes there stays on this machine.
+    pub fn is_local(&self) -> bool {
+        let is_loopback = self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        self.host.starts_with('/') || self.host == "localhost" || is_loopback
+    }
+}
+
+fn refusal(error: postgres::Error) -> anyhow::Error {
+    let Some(said) = error.as_db_error() else {
+        return match std::error::Error::source(&error) {
+            Some(cause) => anyhow!("{error}: {cause}"),
+            None => anyhow!(error),
+        };
+    };
+    let detail = said.detail().map(|detail| format!(" ({})", common::text::line(detail))).unwrap_or_default();
+    let message = format!("{}{detail}", common::text::line(said.message()));
+    let error = anyhow!(Refusal { code: said.code().code().to_owned(), message });
+    match said.hint() {
+        Some(advice) => hint::with(error, common::text::line(advice)),
+        None => error,
+    }
+}
+
+/// The SQLSTATE that an error carries.
+pub fn code(error: &anyhow::Error) -> Option<&str> {
+    hint::find::<Refusal>(error).map(|refusal| refusal.code.as_str())
+}
