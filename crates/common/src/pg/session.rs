@@ -74,7 +74,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Asks one question; the statement must yield one row with one JSON value.
+    /// Asks one question; the statement must yield one row with one JSON value, or NULL.
     ///
     /// # Errors
     ///
@@ -90,7 +90,9 @@ impl Session {
             }
             Ok(Err(RecvTimeoutError::Disconnected)) | Err(_) => return Err(self.failure()),
         };
-        serde_json::from_str(line.trim_end()).context("cannot read the server's answer")
+        // psql shows NULL as nothing.
+        let answer = Some(line.trim_end()).filter(|answer| !answer.is_empty()).unwrap_or("null");
+        serde_json::from_str(answer).context("cannot read the server's answer")
     }
 
     /// Carries out a statement that yields nothing, or several in one transaction of their own, separated by semicolons.
