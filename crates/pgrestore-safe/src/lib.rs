@@ -12,6 +12,8 @@ mod gate;
 mod into;
 mod load;
 mod select;
+mod stdout;
+mod table;
 mod target;
 
 pub use cli::Cli;
@@ -32,6 +34,15 @@ pub fn run(cli: &Cli) -> Result<Report> {
     let mut report = Report::new(Cli::NAME, Cli::STYLE, now);
     if cli.into.is_some() {
         report.push(into::run(cli, now)?);
+        return Ok(report);
+    }
+    if cli.stdout {
+        report.push(stdout::run(cli)?);
+        report.streamed = true;
+        return Ok(report);
+    }
+    if !cli.table.is_empty() {
+        report.items = table::run(cli, now)?;
         return Ok(report);
     }
     bail!("not built yet")

@@ -4,11 +4,12 @@
 //! rows travel by COPY only, so no meta-command exists. Any error stops the load.
 
 mod connection;
+mod locks;
 mod login;
 mod pool;
 mod rows;
+mod some;
 pub mod stream;
-mod tables;
 mod walk;
 
 use crate::select::Source;
@@ -16,6 +17,7 @@ use crate::target::Target;
 use anyhow::{Context as _, Result};
 use common::pg::session::Session;
 use login::Loader;
+pub use some::tables;
 use std::time::Duration;
 pub use stream::Stream;
 

@@ -245,6 +245,11 @@ impl Source {
         self.archive.plain_bytes()
     }
 
+    /// The encoding of the dump.
+    pub fn encoding(&self) -> &str {
+        self.found.manifest.source.as_ref().map_or("UTF8", |source| source.encoding.as_str())
+    }
+
     /// The archive, where rows can be read out of order.
     pub fn seekable(&self) -> Option<&Seekable> {
         Some(&self.archive)

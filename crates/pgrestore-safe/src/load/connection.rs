@@ -107,6 +107,15 @@ impl Connection {
         self.client.batch_execute(sql).map_err(refusal)
     }
 
+    /// Asks a question of ours that is answered by yes or no.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::run`].
+    pub fn is(&mut self, question: &str) -> Result<bool> {
+        self.client.query_one(question, &[]).and_then(|row| row.try_get(0)).map_err(refusal)
+    }
+
     /// Fills a table: the COPY as the dump has it, then what `feed` writes; returns the rows that the server took.
     ///
     /// The server must answer the statement by asking for rows, and this by nothing else (THREATS R4).
@@ -121,6 +130,20 @@ impl Connection {
         feed: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
     ) -> Result<u64> {
         let head = self.text(head, encoding)?;
+        self.copy_by(&head, encoding, feed)
+    }
+
+    /// As [`Connection::copy`], with a statement of ours; `encoding` is that of the rows.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn copy_by(
+        &mut self,
+        head: &str,
+        encoding: &str,
+        feed: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
+    ) -> Result<u64> {
         let front = head.strip_suffix(';').context("a COPY without its end")?;
         let with = if encoding == "UTF8" { String::new() } else { format!(" WITH (ENCODING '{encoding}')") };
         let mut writer = self.client.copy_in(&format!("{front}{with}")).map_err(refusal)?;

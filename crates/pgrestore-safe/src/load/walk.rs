@@ -8,10 +8,10 @@
 //! ```
 
 use super::connection::{Connection, Context, Login};
+use super::locks;
 use super::pool::{self, Pool, Task, Work};
 use super::rows::{self, Block};
 use super::stream::Stream;
-use super::tables;
 use super::{at, login::Rights};
 use crate::gate::{self, Class};
 use anyhow::{Context as _, Result, ensure};
@@ -286,7 +286,7 @@ impl Walk<'_> {
             "FK CONSTRAINT" => "FK",
             _ => return Ok(false),
         };
-        let Some(locks) = self.plan.parallel.and_then(|_| tables::locked(text)) else { return Ok(false) };
+        let Some(locks) = self.plan.parallel.and_then(|_| locks::locked(text)) else { return Ok(false) };
         self.flush_rows()?;
         if self.batch_kind != kind {
             self.flush_batch()?;
