@@ -215,7 +215,9 @@ fn of_kind(rest: &str, kinds: &[(&str, Class)], statement: &[u8]) -> Option<Clas
     let (kind, class) = kinds.iter().find(|(kind, _)| rest.starts_with(kind))?;
     // A cast that takes bytes for what they are not could read any memory; the server asks for a superuser.
     let is_blind = *kind == "CAST " && memchr_find(statement, b"WITHOUT FUNCTION");
-    Some(if *kind == "CAST " && !is_blind { Class::Admin } else { *class })
+    // A type that is only announced, `CREATE TYPE name;`, can do nothing yet.
+    let is_shell = *kind == "TYPE " && !statement.contains(&b'(');
+    Some(if (*kind == "CAST " && !is_blind) || is_shell { Class::Admin } else { *class })
 }
 
 fn altered(rest: &str, statement: &[u8]) -> Option<Class> {
@@ -231,11 +233,14 @@ fn altered(rest: &str, statement: &[u8]) -> Option<Class> {
 fn changes_owner(statement: &[u8]) -> bool {
     const OWNER: &[u8] = b" OWNER TO ";
     let Some(at) = statement.windows(OWNER.len()).rposition(|window| window == OWNER) else { return false };
-    let Some(name) = statement[at + OWNER.len()..].strip_suffix(b";") else { return false };
-    match name.strip_prefix(b"\"") {
-        // What stands inside must be one quoted name.
-        Some(quoted) => quoted.strip_suffix(b"\"").is_some_and(|inner| is_doubled(inner)),
-        None => !name.is_empty() && name.iter().all(|byte| is_name_byte(*byte)),
+    statement[at + OWNER.len()..].strip_suffix(b";").is_some_and(is_identifier)
+}
+
+/// Whether a text is one name and nothing else, quoted or not.
+pub fn is_identifier(text: &[u8]) -> bool {
+    match text.strip_prefix(b"\"") {
+        Some(quoted) => quoted.strip_suffix(b"\"").is_some_and(is_doubled),
+        None => !text.is_empty() && text.iter().all(|byte| is_name_byte(*byte)),
     }
 }
 
@@ -308,6 +313,8 @@ mod tests {
             ("CREATE EXTENSION IF NOT EXISTS hstore WITH SCHEMA public;", Class::Admin),
             ("CREATE CAST (public.a AS text) WITH INOUT;", Class::Admin),
             ("CREATE CAST (public.a AS text) WITHOUT FUNCTION;", Class::Load),
+            ("CREATE TYPE public.shell;", Class::Admin),
+            ("CREATE TYPE public.pair AS (\n\ta integer\n);", Class::Load),
             ("ALTER TABLE public.t OWNER TO app;", Class::Owner),
             ("ALTER TABLE public.t OWNER TO \"o \"\"x\";", Class::Owner),
             ("ALTER TABLE ONLY public.t\n    ADD CONSTRAINT p PRIMARY KEY (a);", Class::Load),

@@ -32,7 +32,7 @@ pub fn run(cli: &Cli, now: Stamp) -> Result<Item> {
         as_superuser: cli.as_superuser,
         analyze: true,
     };
-    let item = match load::run(&order, &mut |loader| create(&target, &source, loader)) {
+    let item = match load::run(&order, &mut |loader| create(&target, &source, loader), &mut || drop_database(&target)) {
         Ok(loaded) => {
             let message = format!(
                 "{} of {} loaded from {} in {}",
@@ -45,17 +45,8 @@ pub fn run(cli: &Cli, now: Stamp) -> Result<Item> {
             item.result = Some(target.name.clone());
             item
         }
-        Err(error) => {
-            let error = match drop_database(&target) {
-                Ok(()) => error,
-                Err(also) => error.context(format!("database {:?} stays ({also:#})", target.name)),
-            };
-            Item::failed(&target.name, Status::Critical, &error)
-        }
+        Err(error) => Item::failed(&target.name, Status::Critical, &error),
     };
-    if let Err(error) = load::sweep(&target) {
-        common::debug!("{error:#}");
-    }
     Ok(item.with(DURATION, Value::Seconds(began.elapsed())))
 }
 

@@ -58,25 +58,23 @@ pub struct Loaded {
 ///
 /// # Errors
 ///
-/// What the server says; the database is then whatever it came to, and the caller's to drop.
-pub fn run(order: &Order<'_>, create: &mut dyn FnMut(&str) -> Result<()>) -> Result<Loaded> {
+/// What the server says; `discard` has then dropped the database.
+pub fn run(
+    order: &Order<'_>,
+    create: &mut dyn FnMut(&str) -> Result<()>,
+    discard: &mut dyn FnMut() -> Result<()>,
+) -> Result<Loaded> {
     let mut session = order.target.maintenance()?;
     let mut loader = login::prepare(order.target, &mut session, order.as_superuser)?;
-    let loaded = attempts(order, &mut loader, create);
-    if let Err(error) = loader.remove(&mut session) {
-        // It stays where the database that it owns stays; the next run sweeps it.
-        common::debug!("the loading role stays: {error:#}");
+    let loaded = attempts(order, &mut loader, create).map_err(|error| match discard() {
+        Ok(()) => error,
+        Err(also) => error.context(format!("database {:?} stays ({also:#})", order.database)),
+    });
+    // It may have been idle for hours, and a server closes such sessions.
+    if let Err(error) = order.target.maintenance().and_then(|mut session| loader.remove(&mut session)) {
+        common::warn!("the role that loaded stays, until the next restore: {error:#}");
     }
     loaded
-}
-
-/// Removes a loading role that could not go while its database was there.
-///
-/// # Errors
-///
-/// What the server says.
-pub fn sweep(target: &Target) -> Result<()> {
-    login::sweep(&mut target.maintenance()?)
 }
 
 fn attempts(order: &Order<'_>, loader: &mut Loader, create: &mut dyn FnMut(&str) -> Result<()>) -> Result<Loaded> {

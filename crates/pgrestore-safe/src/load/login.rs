@@ -146,7 +146,7 @@ impl Loader {
             Ok(connection) => return Ok(connection),
             Err(error) => error,
         };
-        if self.rights == Rights::Temporary && self.login.host.starts_with('/') {
+        if self.login.password.is_some() && self.login.host.starts_with('/') {
             for host in ["127.0.0.1", "::1"] {
                 let login = Login { host: host.to_owned(), ..self.login.clone() };
                 if let Ok(connection) = Connection::open(&login) {
@@ -161,7 +161,8 @@ impl Loader {
                  and listen_addresses must hold localhost"
             }
             Rights::Own | Rights::Superuser => {
-                "the password is taken from the address, PGPASSWORD or ~/.pgpass of the user who runs this"
+                "this session is one of the user who runs this, not of --run-as: run it as that user, or give a password \
+                 (PGPASSWORD, ~/.pgpass) and let the role in over the loopback interface"
             }
         };
         Err(error).hint(advice)

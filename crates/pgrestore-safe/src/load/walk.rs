@@ -19,6 +19,7 @@ use common::backup::scan::Header;
 use common::backup::seek::Seekable;
 use common::backup::statements::{Splitter, Then, Visitor};
 use common::hint::Hint as _;
+use common::pg::quote;
 use common::pg::session::Session;
 use common::progress::Progress;
 use std::collections::{BTreeMap, BTreeSet};
@@ -155,7 +156,7 @@ impl Visitor for Walk<'_> {
         let kept = || (text.to_vec(), line);
         match class {
             Class::Settled => self.settled(text),
-            Class::Context => self.remember(text),
+            Class::Context => self.remember(text)?,
             Class::Comment => self.deferred.comments.push(kept()),
             Class::Owner => self.deferred.owners.push(kept()),
             Class::Grant => self.deferred.grants.push(kept()),
@@ -190,11 +191,20 @@ impl Walk<'_> {
         }
     }
 
-    fn remember(&mut self, text: &[u8]) {
+    fn remember(&mut self, text: &[u8]) -> Result<()> {
         let text = String::from_utf8_lossy(text);
-        if let Some((name, value)) = text.trim_start_matches("SET ").trim_end_matches(';').split_once(" = ") {
-            self.context.insert(name.to_owned(), value.to_owned());
+        let Some((name, value)) = text.trim_start_matches("SET ").trim_end_matches(';').split_once(" = ") else {
+            return Ok(());
+        };
+        let before = self.context.insert(name.to_owned(), value.to_owned());
+        let is_new = before.as_deref() != Some(value) && value != "''";
+        if name == "default_tablespace" && is_new && self.plan.rights == Rights::Temporary {
+            let role = quote::identifier(&self.plan.login.user)?;
+            ensure!(gate::is_identifier(value.as_bytes()), "the dump names a strange tablespace: {value:?}");
+            let grant = format!("GRANT CREATE ON TABLESPACE {value} TO {role}");
+            self.admin.run_verbatim(grant.as_bytes(), &self.encoding)?;
         }
+        Ok(())
     }
 
     fn run(&mut self, text: &[u8], line: u64) -> Result<()> {
@@ -344,7 +354,9 @@ impl Walk<'_> {
 
 /// What only a superuser may do, and we leave undone without being asked.
 fn needs_superuser(error: anyhow::Error) -> anyhow::Error {
-    if super::connection::code(&error) != Some("42501") {
+    // An aggregate of functions in C is the one refusal with a code of its own.
+    let is_aggregate = format!("{error:#}").contains("transition data type cannot be internal");
+    if super::connection::code(&error) != Some("42501") && !is_aggregate {
         return error;
     }
     Err::<(), _>(error)
