@@ -3,13 +3,17 @@
 //! A thread waits for the signals. It ends the child programs that run, so that whoever reads from them sees the end
 //! of the stream, finds [`requested`], and returns an error; partial files go by their `Drop`. A second signal ends the
 //! process at once.
+//!
+//! Where stopping half-way would leave others without service (an application that is stopped, a pool that is paused), a
+//! [`Shield`] lets a stage come to its end first.
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 static REQUESTED: AtomicI32 = AtomicI32::new(0);
+static SHIELDS: AtomicUsize = AtomicUsize::new(0);
 static CHILDREN: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// Starts to listen; called once by `program`, before any other thread exists.
@@ -28,8 +32,10 @@ pub fn listen() -> std::io::Result<()> {
             if REQUESTED.swap(signal, Ordering::SeqCst) != 0 {
                 end(signal);
             }
-            for child in children().iter() {
-                terminate(*child);
+            if !is_shielded() {
+                for child in children().iter() {
+                    terminate(*child);
+                }
             }
         }
     });
@@ -50,7 +56,7 @@ pub fn requested() -> Option<i32> {
     }
 }
 
-/// Fails once a signal has asked this run to stop.
+/// Fails once a signal has asked this run to stop, unless a [`Shield`] is up.
 ///
 /// # Errors
 ///
@@ -58,6 +64,7 @@ pub fn requested() -> Option<i32> {
 pub fn check() -> anyhow::Result<()> {
     match requested() {
         None => Ok(()),
+        Some(_) if is_shielded() => Ok(()),
         Some(signal) => Err(anyhow::anyhow!("stopped by {}", name(signal))),
     }
 }
@@ -86,6 +93,29 @@ fn children() -> std::sync::MutexGuard<'static, Vec<Pid>> {
     CHILDREN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// While this lives, a first signal is noted ([`requested`]) but ends no child, and [`check`] passes.
+#[derive(Debug)]
+pub struct Shield(());
+
+impl Shield {
+    /// Raises it; for stages that have time limits of their own.
+    #[expect(clippy::new_without_default, reason = "it changes how the whole process hears signals")]
+    pub fn new() -> Self {
+        SHIELDS.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Shield {
+    fn drop(&mut self) {
+        SHIELDS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn is_shielded() -> bool {
+    SHIELDS.load(Ordering::SeqCst) > 0
+}
+
 /// A child's process group that is ended when a signal arrives, for as long as this lives.
 #[derive(Debug)]
 pub struct Registered(Pid);
@@ -94,7 +124,7 @@ impl Registered {
     /// Registers the group that a child leads.
     pub fn new(group: Pid) -> Self {
         children().push(group);
-        if requested().is_some() {
+        if requested().is_some() && !is_shielded() {
             terminate(group);
         }
         Self(group)

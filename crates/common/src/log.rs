@@ -4,7 +4,7 @@
 //! each line starts with the time, under the systemd journal with its priority, on a terminal with neither.
 
 use crate::{progress, text};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -103,6 +103,20 @@ pub fn write(level: Level, message: &str) {
         // Nobody is left to tell when standard error is gone.
         drop(std::io::stderr().lock().write_all(line.as_bytes()));
     });
+}
+
+/// Asks the person at the terminal, on standard error, and returns the line that comes on standard input.
+///
+/// # Errors
+///
+/// Where standard input cannot be read; at its end the answer is empty.
+pub fn ask(question: &str) -> std::io::Result<String> {
+    let tool = TOOL.get().copied().unwrap_or("nightshift");
+    let question = format!("{tool}: {} ", text::line(question));
+    progress::suspended(|| drop(std::io::stderr().lock().write_all(question.as_bytes())));
+    let mut answer = String::new();
+    std::io::stdin().lock().take(4096).read_line(&mut answer)?;
+    Ok(answer.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// Writes an error with its whole chain of causes, then its hints.

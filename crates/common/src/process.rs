@@ -10,12 +10,15 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How much of a child's standard error is kept: the head says what went wrong first.
 const KEPT_STDERR: usize = 64 * 1024;
+/// How long standard error is read on after a child has ended: what it leaves behind may hold the pipe for ever.
+const LATE_STDERR: Duration = Duration::from_secs(2);
 /// How long a child may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 /// What every child gets of our environment, if it is set.
@@ -61,6 +64,26 @@ pub fn find_all(name: &str) -> Vec<PathBuf> {
         .map(|dir| dir.join(name))
         .filter(|program| is_executable(program))
         .collect()
+}
+
+/// Whether this process has root's rights.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Another program of ours: beside the one that runs, else in the trusted directories of PATH.
+///
+/// # Errors
+///
+/// Where it is in none of them.
+pub fn sibling(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot find the program that runs")?;
+    let beside = own.parent().filter(|dir| is_trusted_program_dir(dir)).map(|dir| dir.join(name));
+    beside
+        .filter(|program| is_executable(program))
+        .or_else(|| find(name))
+        .ok_or_else(|| anyhow!("cannot find the program {name}"))
+        .hint(format!("install it beside {own:?}, or in a directory of PATH that only root can write to"))
 }
 
 /// Whether a path is a regular file that somebody may execute.
@@ -164,17 +187,7 @@ impl Program {
             .spawn()
             .with_context(|| format!("cannot run {path:?}"))?;
         let group = Pid::from_child(&child);
-        let stderr = child.stderr.take().map(|mut stderr| {
-            std::thread::spawn(move || {
-                let mut kept = Vec::new();
-                let mut buffer = [0; 4096];
-                while let Ok(count @ 1..) = stderr.read(&mut buffer) {
-                    let room = KEPT_STDERR.saturating_sub(kept.len());
-                    kept.extend_from_slice(&buffer[..count.min(room)]);
-                }
-                kept
-            })
-        });
+        let stderr = child.stderr.take().map(Kept::read);
         Ok(Running { registered: Registered::new(group), child, group, name: self.name, stderr, ended: None })
     }
 
@@ -213,6 +226,38 @@ pub enum Input {
     Pipe,
 }
 
+/// What a child says on standard error, read as it comes.
+#[derive(Debug)]
+struct Kept {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Kept {
+    fn read(mut stderr: ChildStderr) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&bytes);
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = stderr.read(&mut buffer) {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = KEPT_STDERR.saturating_sub(kept.len());
+                kept.extend_from_slice(&buffer[..count.min(room)]);
+            }
+        });
+        Self { bytes, reader }
+    }
+
+    /// What came, once the child has ended.
+    fn end(self) -> Vec<u8> {
+        let began = Instant::now();
+        while !self.reader.is_finished() && began.elapsed() < LATE_STDERR {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// A running child, the leader of its own process group; killed when dropped.
 #[derive(Debug)]
 pub struct Running {
@@ -221,7 +266,7 @@ pub struct Running {
     child: Child,
     group: Pid,
     name: String,
-    stderr: Option<JoinHandle<Vec<u8>>>,
+    stderr: Option<Kept>,
     ended: Option<ExitStatus>,
 }
 
@@ -265,7 +310,7 @@ impl Running {
             pause = (pause * 2).min(Duration::from_millis(50));
         };
         self.ended = Some(status);
-        let stderr = self.stderr.take().map(|thread| thread.join().unwrap_or_default()).unwrap_or_default();
+        let stderr = self.stderr.take().map(Kept::end).unwrap_or_default();
         Ok(Finished { name: std::mem::take(&mut self.name), status, stderr: crate::text::bytes(&stderr) })
     }
 
@@ -413,6 +458,17 @@ mod tests {
 
         assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
         assert_eq!(bytes, b"one\n");
+    }
+
+    #[test]
+    fn what_a_child_leaves_behind_is_not_waited_for() {
+        let began = Instant::now();
+        let child = sh("echo said >&2; sleep 30 &").start(Input::None).unwrap();
+
+        let finished = child.finish(Some(Duration::from_secs(10))).unwrap();
+
+        assert_eq!(finished.stderr, "said\n");
+        assert!(began.elapsed() < Duration::from_secs(5));
     }
 
     #[test]

@@ -8,12 +8,18 @@
 //! Nothing is done to the live database before the copy beside it is proven.
 
 pub mod cli;
+mod app;
+mod database;
 mod gate;
 mod into;
 mod load;
+mod names;
 mod select;
 mod stdout;
 mod table;
+mod side;
+mod state;
+mod swap;
 mod target;
 
 pub use cli::Cli;
