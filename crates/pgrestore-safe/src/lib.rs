@@ -7,13 +7,20 @@
 //!
 //! Nothing is done to the live database before the copy beside it is proven.
 
-pub mod cli;
 mod app;
+pub mod cli;
+mod confirm;
 mod database;
+mod drop_old;
+mod exchange;
 mod gate;
 mod into;
 mod load;
 mod names;
+mod pool;
+mod records;
+mod recover;
+mod safety;
 mod select;
 mod stdout;
 mod table;
@@ -21,35 +28,40 @@ mod side;
 mod state;
 mod swap;
 mod target;
+mod undo;
 
 pub use cli::Cli;
 
 use anyhow::{Result, bail};
 use common::cli::Tool as _;
-use common::report::Report;
+use common::report::{Report, Style};
 use common::units::Stamp;
 use std::time::SystemTime;
 
-/// Restores what the options name.
+/// Restores what the options name, or does one of the other things it can do.
 ///
 /// # Errors
 ///
 /// What stops the whole run before anything is touched.
 pub fn run(cli: &Cli) -> Result<Report> {
     let now = Stamp::from(SystemTime::now());
-    let mut report = Report::new(Cli::NAME, Cli::STYLE, now);
+    let style = if cli.dry_run { Style::Check } else { Cli::STYLE };
+    let mut report = Report::new(Cli::NAME, style, now);
     if cli.into.is_some() {
         report.push(into::run(cli, now)?);
-        return Ok(report);
-    }
-    if cli.stdout {
+    } else if cli.stdout {
         report.push(stdout::run(cli)?);
         report.streamed = true;
-        return Ok(report);
-    }
-    if !cli.table.is_empty() {
+    } else if !cli.table.is_empty() {
         report.items = table::run(cli, now)?;
-        return Ok(report);
+    } else if cli.undo {
+        report.push(records::undo(cli, now)?);
+    } else if cli.recover {
+        report.items = records::recover(cli)?;
+    } else if cli.drop_old {
+        report.items = records::drop_old(cli, now)?;
+    } else {
+        bail!("not built yet")
     }
-    bail!("not built yet")
+    Ok(report)
 }

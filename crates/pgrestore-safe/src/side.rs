@@ -35,18 +35,8 @@ const FILES_TIME: Duration = Duration::from_secs(900);
 pub fn plan(held: &mut Held<'_>, session: &mut Session, live: &Identity, now: Stamp) -> Result<()> {
     let stamp = names::free_stamp(&live.name, now, &database::names(session)?)?;
     let coming = Identity { name: Part::Side.name(&live.name, stamp), oid: 0, owner: live.owner.clone() };
-    let run = Run {
-        stamp,
-        act: Act::Restore,
-        step: Step::Making,
-        out: live.clone(),
-        out_name: Part::Before.name(&live.name, stamp),
-        coming,
-        failed_name: Part::Failed.name(&live.name, stamp),
-        role: None,
-        application: None,
-        pool: None,
-    };
+    let (before, failed) = (Part::Before.name(&live.name, stamp), Part::Failed.name(&live.name, stamp));
+    let run = Run::new(stamp, Act::Restore, live.clone(), before, coming, failed);
     held.change(|state| state.run = Some(run))
 }
 

@@ -5,6 +5,7 @@
 
 use crate::app::Application;
 use crate::database::Identity;
+use crate::swap::Swap;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use common::backup::catalog::lock_name;
 use common::backup::label;
@@ -66,6 +67,45 @@ pub struct Run {
     /// The PgBouncer to resume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
+    /// What asks whether the application is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Vec<String>>,
+    /// The connection limit of a database that is opened to be backed up before it is dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_limit: Option<i32>,
+}
+
+impl Run {
+    /// A run that has done nothing yet.
+    pub fn new(stamp: Stamp, act: Act, out: Identity, out_name: String, coming: Identity, failed_name: String) -> Self {
+        let step = if act == Act::Restore { Step::Making } else { Step::Loading };
+        Self {
+            stamp,
+            act,
+            step,
+            out,
+            out_name,
+            coming,
+            failed_name,
+            role: None,
+            application: None,
+            pool: None,
+            check: None,
+            connection_limit: None,
+        }
+    }
+
+    /// The two databases that change places.
+    pub fn swap(&self) -> Swap {
+        Swap { out: self.out.clone(), out_name: self.out_name.clone(), coming: self.coming.clone() }
+    }
+
+    /// The entry of a database that this run puts aside.
+    pub fn put_aside(&self, aside: &Identity) -> Aside {
+        // What --undo could not bring back is as good as it was.
+        let failed = self.act == Act::Restore && aside.oid == self.coming.oid;
+        Aside { identity: aside.clone(), since: self.stamp, failed }
+    }
 }
 
 /// What a run does.
@@ -236,6 +276,19 @@ impl Held<'_> {
         self.state.run.as_ref().ok_or_else(|| anyhow!("no run is on record"))
     }
 
+    /// Refuses to begin while another run is not over.
+    ///
+    /// # Errors
+    ///
+    /// With `--recover` as a hint.
+    pub fn refuse_unfinished(&self) -> Result<()> {
+        match &self.state.run {
+            None => Ok(()),
+            Some(run) => Err(anyhow!("the run of {} was cut off and not put right", run.stamp.rfc3339()))
+                .hint("run: pgrestore-safe --recover; with --dry-run it only says what it would do"),
+        }
+    }
+
     /// Changes the record, and makes the change durable before it returns.
     ///
     /// # Errors
@@ -277,8 +330,9 @@ impl Held<'_> {
     /// As [`Held::change`].
     pub fn end(&mut self, live: Identity, put_aside: Option<Aside>) -> Result<()> {
         self.change(|state| {
-            // What came back is no longer aside.
-            state.aside.retain(|aside| aside.identity.oid != live.oid);
+            // What came back is no longer aside, and what went aside again is not so twice.
+            let again = put_aside.as_ref().map(|aside| aside.identity.oid);
+            state.aside.retain(|aside| aside.identity.oid != live.oid && Some(aside.identity.oid) != again);
             state.aside.extend(put_aside);
             state.live = Some(live);
             state.run = None;

@@ -83,14 +83,19 @@ impl Swap {
         }
     }
 
+    /// The one that came, under the name it has after the swap.
+    pub fn live(&self) -> Identity {
+        Identity { name: self.out.name.clone(), ..self.coming.clone() }
+    }
+
+    /// The one that went, under the name it has after the swap.
+    pub fn aside(&self) -> Identity {
+        Identity { name: self.out_name.clone(), ..self.out.clone() }
+    }
+
     /// The same two, the other way round; the one that leaves gets this name.
     pub fn back(&self, name_of_coming: &str) -> Self {
-        let renamed = |identity: &Identity, name: &str| Identity { name: name.to_owned(), ..identity.clone() };
-        Self {
-            out: renamed(&self.coming, &self.out.name),
-            out_name: name_of_coming.to_owned(),
-            coming: renamed(&self.out, &self.out_name),
-        }
+        Self { out: self.live(), out_name: name_of_coming.to_owned(), coming: self.aside() }
     }
 
     /// Leaves the transaction open, with both names changed in it.

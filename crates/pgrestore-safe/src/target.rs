@@ -7,6 +7,7 @@ use common::pg::client::{Access, Client, Clients, unprivileged};
 use common::pg::conninfo::Conninfo;
 use common::pg::place;
 use common::pg::session::Session;
+use std::sync::Arc;
 
 /// A database of a server, and what it takes to talk to that server.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub struct Target {
     /// Its name.
     pub name: String,
     /// The client programs.
-    pub clients: Clients,
+    pub clients: Arc<Clients>,
     /// The psql among them.
     pub psql: Client,
 }
@@ -60,7 +61,17 @@ impl Target {
             None => Session::open(&clients, &psql, &access)?
                 .ask("SELECT pg_catalog.to_json(pg_catalog.current_database())")?,
         };
-        Ok(Self { access, name, clients, psql })
+        Ok(Self { access, name, clients: Arc::new(clients), psql })
+    }
+
+    /// Another database of the same server.
+    pub fn sibling(&self, name: &str) -> Self {
+        Self {
+            access: self.access.with_database(name),
+            name: name.to_owned(),
+            clients: self.clients.clone(),
+            psql: self.psql.clone(),
+        }
     }
 
     /// A session in the database that is there for maintenance: a database cannot be renamed from within.

@@ -1,0 +1,76 @@
+//! Has the database backed up as it is now, by pgbackup.
+//!
+//! It gets everything in arguments, reads no configuration and none of its own variables: a backup for safety must never
+//! apply somebody's retention.
+
+use crate::cli::Cli;
+use crate::target::Target;
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use common::hint::Hint as _;
+use common::process::{self, Input, Program};
+use serde::Deserialize;
+use std::io::Read as _;
+use std::path::Path;
+
+/// The longest report that is read; ours are one line.
+const REPORT: u64 = 1 << 20;
+
+/// What pgbackup reports.
+#[derive(Debug, Deserialize)]
+pub struct Backup {
+    /// The archive.
+    pub path: String,
+    /// The label.
+    pub label: String,
+    /// What pgbackup says of it.
+    pub message: String,
+}
+
+/// Backs up a database of the server into a directory.
+///
+/// # Errors
+///
+/// What pgbackup says.
+pub fn back_up(cli: &Cli, target: &Target, database: &str, dir: &Path) -> Result<Backup> {
+    let mut running = command(cli, target, database, dir)?.start(Input::None)?;
+    let mut report = String::new();
+    running.stdout()?.take(REPORT).read_to_string(&mut report).context("cannot read from pgbackup")?;
+    let finished = running.finish(None)?;
+    // A warning is a backup: half of the rows gone may be the very reason for the restore.
+    if finished.status.code() != Some(1) {
+        finished.success().with_context(|| format!("cannot back up database {database:?} as it is now"))?;
+    }
+    let backup: Backup = serde_json::from_str(report.trim_end())
+        .map_err(|_| anyhow!("pgbackup reports no backup: {}", finished.said()))
+        .hint("is the pgbackup beside this program of the same version?")?;
+    if finished.status.code() == Some(1) {
+        common::warn!("the backup of {database:?} as it is now: {}", backup.message);
+    }
+    Ok(backup)
+}
+
+fn command(cli: &Cli, target: &Target, database: &str, dir: &Path) -> Result<Program> {
+    let is_ours = |name: &str| name.starts_with("PG") && !name.starts_with("PGBACKUP_") && !name.starts_with("PGRESTORE_");
+    let mut program = Program::new(&process::sibling("pgbackup")?)
+        .envs_where(is_ours)
+        .args(["--no-config", "--format", "json", "--dir"])
+        .arg(dir);
+    if let Some(bin) = &cli.pg_bin {
+        program = program.arg("--pg-bin").arg(bin);
+    }
+    if let Some(user) = &cli.run_as {
+        program = program.arg("--run-as").arg(user);
+    }
+    if let Some(file) = &cli.env_file {
+        ensure!(!database.contains(['=']) && !database.contains("://"), "cannot name database {database:?} beside --env-file");
+        return Ok(program.arg("--env-file").arg(file).arg("--").arg(database));
+    }
+    if target.access.foreign.is_some() {
+        bail!("the address of {database:?} comes from a file that another user can write");
+    }
+    if let Some(password) = &target.access.password {
+        program = program.env("PGPASSWORD", password.expose());
+    }
+    // Keywords and never a bare name: a database may be called host=evil.
+    Ok(program.arg("--").arg(target.access.with_database(database).address.to_keywords()))
+}
