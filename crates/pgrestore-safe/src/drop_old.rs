@@ -78,7 +78,7 @@ fn one(
     };
     // Again, and closed: between the backup and now it was open.
     database::require(&mut session, identity)?;
-    side::drop_database(&mut session, identity)?;
+    side::drop_database(target, identity)?;
     failpoint!("old-dropped")?;
     forget(held, identity.oid)?;
     let mut item = Item::new(&identity.name, Status::Ok, format!("removed; it was put aside {age} ago"));

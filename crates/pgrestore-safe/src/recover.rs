@@ -49,7 +49,7 @@ pub fn run(cli: &Cli, target: &Target, held: &mut Held<'_>) -> Result<Item> {
 /// As [`side::discard`].
 pub fn clear(target: &Target, held: &mut Held<'_>) -> Result<()> {
     match held.run()?.act {
-        Act::Restore => side::discard(held, target, &mut target.maintenance()?),
+        Act::Restore => side::discard(held, target),
         // It made nothing.
         Act::Undo | Act::Drop => held.abandon(),
     }

@@ -48,19 +48,24 @@ pub fn plan(held: &mut Held<'_>, session: &mut Session, live: &Identity, now: St
 /// # Errors
 ///
 /// What the server says; the side database may then exist, see [`discard`].
-pub fn make(held: &mut Held<'_>, session: &mut Session, facts: &Facts, role: Option<&str>) -> Result<Identity> {
+pub fn make(held: &mut Held<'_>, target: &Target, facts: &Facts, role: Option<&str>) -> Result<Identity> {
+    // A load that begins anew gets an empty one.
+    remove(held, target)?;
     held.change(|state| {
         if let Some(run) = &mut state.run {
             run.role = role.map(str::to_owned);
+            run.step = Step::Making;
+            run.coming.oid = 0;
         }
     })?;
     failpoint!("side-planned")?;
     let name = held.run()?.coming.name.clone();
+    let mut session = target.maintenance()?.patient(FILES_TIME);
     session
-        .run_within(FILES_TIME, &facts.create(&name, role.unwrap_or(&facts.owner))?)
+        .run(&facts.create(&name, role.unwrap_or(&facts.owner))?)
         .with_context(|| format!("cannot create database {name:?}"))?;
     failpoint!("side-made")?;
-    let made = database::named(session, &name)?.with_context(|| format!("database {name:?} is gone"))?;
+    let made = database::named(&mut session, &name)?.with_context(|| format!("database {name:?} is gone"))?;
     let is_ours = made.owner == role.unwrap_or(&facts.owner);
     ensure!(is_ours, "database {name:?} belongs to role {:?}, not to the one it was made for", made.owner);
     held.change(|state| {
@@ -70,7 +75,7 @@ pub fn make(held: &mut Held<'_>, session: &mut Session, facts: &Facts, role: Opt
         }
     })?;
     failpoint!("side-on-record")?;
-    give(session, &made, facts, End::Rollback)
+    give(&mut session, &made, facts, End::Rollback)
         .with_context(|| format!("cannot give database {name:?} what hangs on the live one"))
         .hint("run as a superuser, or as a role that is a member of every role that has settings in the database")?;
     Ok(made)
@@ -81,7 +86,8 @@ pub fn make(held: &mut Held<'_>, session: &mut Session, facts: &Facts, role: Opt
 /// # Errors
 ///
 /// What the server says, or what did not arrive; the live database is untouched.
-pub fn adopt(held: &mut Held<'_>, session: &mut Session) -> Result<()> {
+pub fn adopt(held: &mut Held<'_>, target: &Target) -> Result<()> {
+    let session = &mut target.maintenance()?;
     let (live, side) = (held.run()?.out.clone(), held.run()?.coming.clone());
     database::require(session, &live)?;
     let facts = Facts::of(session, &live.name)?;
@@ -121,21 +127,26 @@ fn give(session: &mut Session, side: &Identity, facts: &Facts, end: End) -> Resu
 /// # Errors
 ///
 /// Where a database of that name is not the one on record, or cannot be dropped.
-pub fn discard(held: &mut Held<'_>, target: &Target, session: &mut Session) -> Result<()> {
-    let run = held.run()?.clone();
-    if let Some(found) = database::named(session, &run.coming.name)? {
-        let known_owner = found.owner == run.coming.owner || Some(&found.owner) == run.role.as_ref();
-        // Killed right behind CREATE DATABASE, a run knows no OID; but then it has put nothing into it either.
-        let is_ours = found.oid == run.coming.oid
-            || (run.step == Step::Making && run.coming.oid == 0 && is_empty(&mut target.session(&found.name)?)?);
-        if !(known_owner && is_ours) {
-            return Err(anyhow!("database {:?} is not the one that the run on record made", found.name))
-                .hint("somebody made or changed it since: look at it, drop it by hand, then run --recover again");
-        }
-        drop_database(session, &found)?;
-        failpoint!("side-dropped")?;
-    }
+pub fn discard(held: &mut Held<'_>, target: &Target) -> Result<()> {
+    remove(held, target)?;
+    failpoint!("side-dropped")?;
     held.abandon()
+}
+
+fn remove(held: &Held<'_>, target: &Target) -> Result<()> {
+    let run = held.run()?;
+    let Some(found) = database::named(&mut target.maintenance()?, &run.coming.name)? else { return Ok(()) };
+    let has_known_owner = found.owner == run.coming.owner || Some(&found.owner) == run.role.as_ref();
+    // Killed right behind CREATE DATABASE, a run knows no OID; but then it has put nothing into it either.
+    let is_ours = match run.coming.oid {
+        0 => is_empty(&mut target.session(&found.name)?)?,
+        oid => oid == found.oid,
+    };
+    if !(has_known_owner && is_ours) {
+        return Err(anyhow!("database {:?} is not the one that the run on record made", found.name))
+            .hint("somebody made or changed it since: look at it, drop it by hand, then run --recover again");
+    }
+    drop_database(target, &found)
 }
 
 /// Drops a database that the caller has found to be the one on record.
@@ -143,9 +154,10 @@ pub fn discard(held: &mut Held<'_>, target: &Target, session: &mut Session) -> R
 /// # Errors
 ///
 /// What the server says.
-pub fn drop_database(session: &mut Session, database: &Identity) -> Result<()> {
+pub fn drop_database(target: &Target, database: &Identity) -> Result<()> {
+    let mut session = target.maintenance()?.patient(FILES_TIME);
     session
-        .run_within(FILES_TIME, &format!("DROP DATABASE {} WITH (FORCE)", identifier(&database.name)?))
+        .run(&format!("DROP DATABASE {} WITH (FORCE)", identifier(&database.name)?))
         .with_context(|| format!("cannot remove database {:?}", database.name))
 }
 
