@@ -21,6 +21,7 @@ mod server_dies;
 mod signals;
 mod threats;
 mod verify;
+mod verify_against;
 mod verify_damage;
 mod verify_foreign;
 mod versions;

@@ -39,17 +39,38 @@ pub struct Cli {
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', help_heading = "What to check")]
     pub expect: Vec<Expected>,
 
+    /// Compare an existing database with the one backup that is named
+    ///
+    /// A name, a URI or keywords, without a password. The database is dumped once more by the pg_dump of the recorded
+    /// major version, with the recorded options; every row, statement, sequence value and large object must agree with
+    /// the backup's index. The archive itself is not read. Nothing is written to the database, and a role that may read
+    /// all of it is enough (pg_read_all_data).
+    #[arg(long, value_name = "DATABASE|URI", conflicts_with = "depth", help_heading = "What to check")]
+    pub against: Option<String>,
+
+    /// Read the server of --against from an application's own .env file
+    ///
+    /// Takes DATABASE_URL as SQLAlchemy, Prisma, Django and Rails write it, or DB_HOST and friends; --against then names
+    /// the database.
+    #[arg(long, value_name = "FILE", requires = "against", help_heading = "What to check")]
+    pub env_file: Option<PathBuf>,
+
     /// Inflate on this many cores [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = HOW)]
     pub threads: Option<u16>,
 
-    /// Take pg_restore from this directory only
+    /// Restore on this many connections [default: number of cores, at most 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = HOW)]
+    pub jobs: Option<u16>,
+
+    /// Take the programs of PostgreSQL from this directory only
     ///
-    /// It turns pg_dump's own formats (custom, directory, tar) into SQL that can be read; it connects nowhere.
+    /// pg_restore turns pg_dump's own formats (custom, directory, tar) into SQL that can be read, and connects nowhere;
+    /// psql and pg_dump ask and dump the database of --against.
     #[arg(long, value_name = "DIR", help_heading = HOW)]
     pub pg_bin: Option<PathBuf>,
 
-    /// As root, run pg_restore, bzip2 and xz as this user [default: postgres, else nobody]
+    /// As root, run the programs of PostgreSQL, bzip2 and xz as this user [default: postgres, else nobody]
     #[arg(long, value_name = "USER", help_heading = HOW)]
     pub run_as: Option<String>,
 
@@ -161,6 +182,8 @@ EXAMPLES
   A dump that something else made, as far as it can be judged:
       pg_dump app | gzip >/srv/pg/by-hand.sql.gz
       backup-verify /srv/pg/by-hand.sql.gz
+  Is the copy that was restored by hand really the same?
+      backup-verify --against app_restored /srv/pg/app-20261120T020000Z.sql.gz
   For Nagios, and for Prometheus:
       backup-verify --format nagios --depth list --max-age 26h,50h --min-free 1GiB /srv/pg
       backup-verify -q --write prometheus:/var/lib/prometheus/node-exporter/backup.prom /srv/pg
@@ -175,7 +198,7 @@ EXIT STATUS
 impl Tool for Cli {
     const NAME: &'static str = "backup-verify";
     const STYLE: Style = Style::Check;
-    const NEVER_FROM_ENVIRONMENT: &'static [&'static str] = &["pg-bin", "run-as"];
+    const NEVER_FROM_ENVIRONMENT: &'static [&'static str] = &["against", "env-file", "pg-bin", "run-as"];
 
     fn common(&self) -> &CommonArgs {
         &self.common

@@ -8,6 +8,7 @@
 //! was made, nothing can say.
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use common::backup::index::Record;
 use common::backup::manifest::{Content, Kind};
 use common::backup::scan::Scanner;
 use common::dirfd::Dir;
@@ -41,6 +42,20 @@ pub struct Judged {
     pub content: Content,
     /// Bytes of the dump.
     pub plain_bytes: u64,
+    /// Whether it is of a database or of a whole server.
+    pub kind: Kind,
+    /// The major version of the pg_dump that made it, where it says so.
+    pub client: Option<u32>,
+}
+
+/// What a reading meets.
+#[derive(Debug)]
+pub enum Seen<'a> {
+    /// A record, as an index would have it.
+    Record(Record),
+    /// A statement, or the first 256 KiB of it.
+    #[expect(dead_code, reason = "read by what proves a restore")]
+    Statement(&'a [u8]),
 }
 
 /// How a file is packed.
@@ -93,13 +108,14 @@ pub fn is_directory_format(path: &Path) -> bool {
 /// # Errors
 ///
 /// What keeps us from judging it: a program that is missing or may not read it.
-pub fn judge(path: &Path, clients: &Clients) -> Result<Result<Judged>> {
+pub fn judge(path: &Path, clients: &Clients, seen: &mut dyn FnMut(Seen<'_>)) -> Result<Result<Judged>> {
     if is_directory_format(path) {
         if let Err(error) = only_regular_files(path) {
             return Ok(Err(error));
         }
         let program = pg_restore(clients)?.arg("--").arg(std::path::absolute(path)?);
-        return match scan(Form::Directory, path, from(program.start(Input::None)?)) {
+        let judged = scan(Form::Directory, path, from(program.start(Input::None)?), seen);
+        return match judged {
             Err(error) if is_locked_out(&error) => Err(error).hint(
                 "pg_restore does not run as root; let its user read the directory, or name another with --run-as",
             ),
@@ -112,8 +128,8 @@ pub fn judge(path: &Path, clients: &Clients) -> Result<Result<Judged>> {
     };
     let stream = stream(form, file, clients)?;
     match form {
-        Form::Custom | Form::Tar | Form::Directory => readable(scan(form, path, stream), clients),
-        Form::Plain | Form::Gzip | Form::Zstd | Form::Bzip2 | Form::Xz => Ok(scan(form, path, stream)),
+        Form::Custom | Form::Tar | Form::Directory => readable(scan(form, path, stream, seen), clients),
+        Form::Plain | Form::Gzip | Form::Zstd | Form::Bzip2 | Form::Xz => Ok(scan(form, path, stream, seen)),
     }
 }
 
@@ -239,14 +255,14 @@ fn pg_restore(clients: &Clients) -> Result<Program> {
     Ok(clients.bare(&client)?.arg("--file=-"))
 }
 
-fn scan(form: Form, path: &Path, mut stream: Stream) -> Result<Judged> {
+fn scan(form: Form, path: &Path, mut stream: Stream, seen: &mut dyn FnMut(Seen<'_>)) -> Result<Judged> {
     let mut head = Vec::new();
     let read = |error: std::io::Error| anyhow!(error).context(format!("the {} is damaged or cut off", form.name()));
     (&mut stream.reader).take(HEAD as u64).read_to_end(&mut head).map_err(read)?;
     let kind = kind_of(&head);
     let mut plain_bytes = 0;
     let scanned = match kind {
-        Some(kind) => whole(kind, &head, &mut stream.reader, &mut plain_bytes, path, read),
+        Some(kind) => whole(kind, &head, &mut stream.reader, &mut plain_bytes, path, read, seen),
         None => Err(anyhow!("it does not start as a dump of pg_dump or pg_dumpall does")),
     };
     // A program that failed is the reason for a stream that makes no sense.
@@ -259,7 +275,14 @@ fn scan(form: Form, path: &Path, mut stream: Stream) -> Result<Judged> {
             (Err(_), Ok(_) | Err(_)) => {}
         }
     }
-    Ok(Judged { form: form.name(), content: scanned?, plain_bytes })
+    let content = scanned?;
+    Ok(Judged {
+        form: form.name(),
+        content,
+        plain_bytes,
+        kind: kind.unwrap_or(Kind::Database),
+        client: client_of(&head),
+    })
 }
 
 fn whole(
@@ -269,6 +292,7 @@ fn whole(
     plain_bytes: &mut u64,
     path: &Path,
     damaged: impl Fn(std::io::Error) -> anyhow::Error,
+    seen: &mut dyn FnMut(Seen<'_>),
 ) -> Result<Content> {
     let mut scanner = Scanner::for_foreign(kind);
     let mut progress = Progress::start(&path.to_string_lossy(), 0);
@@ -277,7 +301,7 @@ fn whole(
     loop {
         interrupt::check()?;
         scanner.feed(piece)?;
-        scanner.records();
+        scanner.records().for_each(|record| seen(Seen::Record(record)));
         *plain_bytes += piece.len() as u64;
         progress.update(scanner.rows(), *plain_bytes);
         let count = match reader.read(&mut buffer) {
@@ -288,7 +312,17 @@ fn whole(
         };
         piece = &buffer[..count];
     }
-    scanner.finish()
+    let content = scanner.finish()?;
+    scanner.records().for_each(|record| seen(Seen::Record(record)));
+    Ok(content)
+}
+
+/// Reads `-- Dumped by pg_dump version 15.20 (Debian …)`.
+fn client_of(head: &[u8]) -> Option<u32> {
+    let text = String::from_utf8_lossy(head);
+    let rest = text.lines().find_map(|line| line.strip_prefix("-- Dumped by pg_dump version "))?;
+    let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..end].parse().ok()
 }
 
 fn kind_of(head: &[u8]) -> Option<Kind> {
@@ -320,6 +354,13 @@ mod tests {
         assert_eq!(tar_size(b"00000000017\0"), Some(15));
         assert_eq!(tar_size(b"\x80\0\0\0\0\0\0\x02\0\0\0\0"), Some(8 << 30));
         assert_eq!(tar_size(b"9\0\0\0\0\0\0\0\0\0\0\0"), None);
+    }
+
+    #[test]
+    fn a_dump_says_which_pg_dump_made_it() {
+        assert_eq!(client_of(b"--\n-- Dumped by pg_dump version 15.20 (Debian)\n"), Some(15));
+        assert_eq!(client_of(b"-- Dumped by pg_dump version 19beta1"), Some(19));
+        assert_eq!(client_of(b"-- something"), None);
     }
 
     #[test]

@@ -6,15 +6,19 @@
 //!
 //! A backup that is bad, or is not there, is an `Item`, and the others are still checked.
 
+mod against;
 pub mod cli;
+mod compare;
 mod content;
 mod expect;
 mod foreign;
 mod keys;
 mod operand;
 mod place;
+mod redump;
 mod shrink;
 mod verdict;
+mod wording;
 
 pub use cli::Cli;
 
@@ -28,6 +32,7 @@ use common::cli::Tool as _;
 use common::dirfd::{self, Dir};
 use common::hint::{self, Hint as _};
 use common::pg::client::{Clients, unprivileged};
+use common::pg::place as address;
 use common::report::{Item, Report, Value};
 use common::status::Status;
 use common::units::{self, Stamp};
@@ -55,6 +60,9 @@ pub fn run(cli: &Cli) -> Result<Report> {
             .hint("name the directory that pgbackup --dir writes to");
     }
     let check = Check { cli, now, places, clients: OnceCell::new() };
+    if let Some(database) = &cli.against {
+        return check.against(database, operands);
+    }
     let mut report = Report::new(Cli::NAME, Cli::STYLE, now);
     let mut seen = BTreeSet::new();
     for operand in operands {
@@ -165,11 +173,25 @@ impl Check<'_> {
             item.hints.push("read it to its end with --depth content".to_owned());
             return item;
         }
-        match self.clients().and_then(|clients| foreign::judge(path, clients)) {
+        match self.clients().and_then(|clients| foreign::judge(path, clients, &mut |_| {})) {
             Err(error) => Item::failed(subject, Status::Unknown, &error),
             Ok(Err(error)) => failed(subject, &error),
             Ok(Ok(judged)) => good_foreign(subject, &judged, began.elapsed()),
         }
+    }
+
+    /// The one backup that is named, against a database.
+    fn against(&self, database: &str, operands: Vec<Operand>) -> Result<Report> {
+        let mut operands = operands.into_iter();
+        let (Some(Operand::Backup { path, .. }), None) = (operands.next(), operands.next()) else {
+            return Err(anyhow!("--against compares one backup, and not a directory or a list"))
+                .hint("name the archive: app-20261120T020000Z.sql.gz");
+        };
+        let base = self.cli.env_file.as_deref().map(address::of_env_file).transpose()?;
+        let access = address::of_operand(database, base.as_ref())?;
+        let mut report = Report::new(Cli::NAME, Cli::STYLE, self.now);
+        report.push(against::item(&path, self.clients()?, access));
+        Ok(report)
     }
 
     /// The programs of others; looked for once, and only when they are needed.

@@ -282,4 +282,17 @@ mod tests {
     fn the_definition_is_sound() {
         common::cli::command::<Cli>().debug_assert();
     }
+
+    #[test]
+    fn the_manual_names_every_option_with_its_effect() {
+        let command = common::cli::command::<Cli>();
+        let arg = command.get_arguments().find(|arg| arg.get_id() == "pg_dump_options").unwrap();
+        let help = arg.get_long_help().unwrap().to_string();
+        let (whole, part) = help.split_once("not the whole database: ").unwrap();
+        for (name, _, effect) in common::pg::options::ALLOWED {
+            let list = if effect == common::pg::options::Effect::Whole { whole } else { part };
+            let named = list.split([' ', ',', '.', '\n']).any(|word| word == name);
+            assert!(named, "{name}");
+        }
+    }
 }

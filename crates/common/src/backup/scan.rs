@@ -34,6 +34,12 @@ impl Scanner {
         scanner
     }
 
+    /// Has every statement shown to the function, without what is longer than 256 KiB of it.
+    pub fn watch(mut self, watch: impl FnMut(&[u8]) + Send + 'static) -> Self {
+        self.reader.watch = Some(Box::new(watch));
+        self
+    }
+
     /// Takes the next piece of the dump, of any length.
     ///
     /// # Errors
@@ -81,6 +87,9 @@ impl Scanner {
     }
 }
 
+/// Who is shown every statement.
+type Watch = Box<dyn FnMut(&[u8]) + Send>;
+
 /// What the pieces mean.
 struct Reader {
     kind: Kind,
@@ -97,6 +106,7 @@ struct Reader {
     restrict: Restrict,
     /// `\connect` is no surprise.
     may_connect: bool,
+    watch: Option<Watch>,
     is_complete: bool,
 }
 
@@ -145,6 +155,7 @@ impl Reader {
             access_method: Vec::new(),
             restrict: Restrict::default(),
             may_connect: false,
+            watch: None,
             is_complete: false,
         }
     }
@@ -233,6 +244,9 @@ impl Sink for Reader {
     fn statement(&mut self, statement: &Statement<'_>) -> Result<Next> {
         let text = statement.text;
         self.is_complete = false;
+        if let Some(watch) = &mut self.watch {
+            watch(text);
+        }
         if let Some(value) = text.strip_prefix(b"SET default_tablespace = ") {
             self.tablespace = value.to_owned();
             return Ok(Next::Sql);

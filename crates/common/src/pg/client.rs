@@ -170,6 +170,20 @@ impl Clients {
         })
     }
 
+    /// The newest program of exactly this major: two dumps that are compared are worded by the same one.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none.
+    pub fn of_major(&self, name: &str, major: u32) -> Result<Client> {
+        self.all(name)?.into_iter().find(|client| client.version.major == major).ok_or_else(|| {
+            hint::with(
+                anyhow!("cannot find {name} of version {major}"),
+                format!("install postgresql-client-{major}, or name its directory with --pg-bin"),
+            )
+        })
+    }
+
     /// A client program with its connection, ready for more arguments.
     ///
     /// The address goes into argv, the password into the environment, never the other way round.

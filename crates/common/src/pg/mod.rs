@@ -6,6 +6,7 @@
 pub mod advice;
 pub mod client;
 pub mod conninfo;
+pub mod options;
 pub mod passfile;
 pub mod place;
 pub mod quote;

@@ -1,14 +1,15 @@
-//! Which options of pg_dump may be handed on.
+//! Which options of pg_dump may be handed on: pgbackup hands them on, backup-verify reads them from a manifest and dumps
+//! once more with them.
 //!
 //! A list of what is allowed, not of what is not: getopt accepts any unambiguous beginning of a long option and several
 //! short ones in one word, and the next major may add an option that changes the format.
 
+use crate::hint::Hint as _;
 use anyhow::{Result, anyhow};
-use common::hint::Hint as _;
 
 /// What an option does to a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Effect {
+pub enum Effect {
     /// The backup is whole.
     Whole,
     /// The backup leaves something out; the manifest says so.
@@ -16,7 +17,7 @@ enum Effect {
 }
 
 /// Allowed options, whether they take a value, and their effect.
-const ALLOWED: [(&str, bool, Effect); 29] = [
+pub const ALLOWED: [(&str, bool, Effect); 29] = [
     ("--lock-wait-timeout", true, Effect::Whole),
     ("--no-sync", false, Effect::Whole),
     ("--serializable-deferrable", false, Effect::Whole),
@@ -89,6 +90,29 @@ pub fn check(given: &[String]) -> Result<Options> {
     Ok(options)
 }
 
+/// Options that belong to the first dump only: its snapshot is gone, and nobody waits for a quiet moment twice.
+const ONCE: [&str; 2] = ["--snapshot", "--serializable-deferrable"];
+
+/// The options of a recorded dump, for another one that is to be compared with it.
+///
+/// A manifest is a file that others may have written, so what it says is checked as an argument is.
+///
+/// # Errors
+///
+/// An option that pgbackup would not have handed on.
+pub fn once_more(recorded: &[String]) -> Result<Vec<String>> {
+    let is_encoding = |word: &&String| {
+        let name = word.strip_prefix("--encoding=");
+        name.is_some_and(|name| name.bytes().all(|byte| byte == b'_' || byte.is_ascii_alphanumeric()))
+    };
+    let (encoding, given): (Vec<_>, Vec<_>) = recorded.iter().partition(is_encoding);
+    let given: Vec<String> = given.into_iter().cloned().collect();
+    let mut words = check(&given)?.words;
+    words.retain(|word| !ONCE.contains(&word.split('=').next().unwrap_or(word)));
+    words.extend(encoding.into_iter().cloned());
+    Ok(words)
+}
+
 /// The name alone: a value may hold a password.
 fn shown(word: &str) -> String {
     let name = word.split('=').next().unwrap_or(word);
@@ -118,19 +142,6 @@ fn reason(name: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_manual_names_every_option_with_its_effect() {
-        let command = common::cli::command::<crate::Cli>();
-        let arg = command.get_arguments().find(|arg| arg.get_id() == "pg_dump_options").unwrap();
-        let help = arg.get_long_help().unwrap().to_string();
-        let (whole, part) = help.split_once("not the whole database: ").unwrap();
-        for (name, _, effect) in ALLOWED {
-            let list = if effect == Effect::Whole { whole } else { part };
-            let named = list.split([' ', ',', '.', '\n']).any(|word| word == name);
-            assert!(named, "{name}");
-        }
-    }
 
     fn words(given: &[&str]) -> Result<Options> {
         check(&given.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
@@ -170,5 +181,16 @@ mod tests {
         let error = words(&["--dbname=postgres://u:CANARY@h/d"]).unwrap_err();
 
         assert!(!format!("{error:?}").contains("CANARY"));
+    }
+
+    #[test]
+    fn a_second_dump_has_the_options_of_the_first_but_its_snapshot() {
+        let once_more = |given: &[&str]| once_more(&given.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+
+        let words = once_more(&["--schema=a", "--snapshot=0-1", "--serializable-deferrable", "--encoding=EUC_JP"]);
+
+        assert_eq!(words.unwrap(), ["--schema=a", "--encoding=EUC_JP"]);
+        assert!(once_more(&["--file=/etc/passwd"]).is_err());
+        assert!(once_more(&["--encoding=x y"]).is_err());
     }
 }

@@ -1,0 +1,298 @@
+//! Does a database hold what a backup says? It is dumped once more, and the records of both are compared.
+//!
+//! ```text
+//! backup -> index            \
+//!                              Comparison -> differences, doubts, notes
+//! database -> pg_dump -> scan /
+//! ```
+//!
+//! The archive is not read: what it should hold is in its index, which the manifest seals. A backup of others has no
+//! index; it is read to its end for it.
+
+use crate::compare::{Comparison, Differences, Rows, Rules, Side, Statements};
+use crate::foreign::{self, Seen};
+use crate::redump::{Database, Manner};
+use crate::{keys, wording};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use common::backup::found::{self, Found};
+use common::backup::index::Record;
+use common::backup::manifest::{Content, Kind, Manifest};
+use common::backup::stored;
+use common::dirfd;
+use common::hint::Hint as _;
+use common::pg::client::{Access, Clients, PINNED};
+use common::pg::options;
+use common::pg::version::Version;
+use common::report::{Item, Value};
+use common::status::Status;
+use common::units;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What the comparison came to.
+#[derive(Debug)]
+pub struct Compared {
+    /// What is not equal.
+    pub differences: Differences,
+    /// What the database holds.
+    pub content: Content,
+}
+
+/// Why nothing was compared.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The backup is damaged.
+    Backup(anyhow::Error),
+    /// Something else stood in the way.
+    Judging(anyhow::Error),
+}
+
+/// Compares a database with the backup that a path names, and says how it went.
+pub fn item(path: &Path, clients: &Clients, access: Access) -> Item {
+    let began = Instant::now();
+    let subject = dirfd::shown(path);
+    let (database, label, compared) = match Database::open(clients, access) {
+        Err(error) => return Item::failed(subject, Status::Unknown, &error),
+        Ok(database) if found::is_ours(path) => match Found::open(path) {
+            Err(error) => return crate::failed(subject, &error),
+            Ok(found) => {
+                let compared = compare(&found, &database);
+                (database, Some(found.manifest.label), compared)
+            }
+        },
+        Ok(database) => {
+            let compared = compare_foreign(path, clients, &database);
+            (database, None, compared)
+        }
+    };
+    match compared {
+        Err(Trouble::Backup(error)) => crate::failed(subject, &error),
+        Err(Trouble::Judging(error)) => Item::failed(subject, Status::Unknown, &error),
+        Ok(compared) => {
+            let item = compared.item(subject, &format!("database {}", database.name()), began.elapsed());
+            let item = item.with(keys::DATABASE, Value::Text(database.name().to_owned()));
+            match label {
+                Some(label) => item.with(keys::LABEL, Value::Text(label)),
+                None => item,
+            }
+        }
+    }
+}
+
+impl Compared {
+    /// What is said of it; all differences are in the fields, the first in the message.
+    pub fn item(self, subject: String, place: &str, took: Duration) -> Item {
+        let Self { differences: Differences { found, doubts, notes }, content } = self;
+        let rows = crate::rows_of_tables(&content);
+        let (status, message) = match (found.is_empty(), doubts.is_empty()) {
+            (false, _) => (Status::Critical, format!("{place} differs: {}", wording::first(&found))),
+            (true, false) => (Status::Warning, format!("{place}: {}", wording::first(&doubts))),
+            (true, true) => {
+                (Status::Ok, format!("{rows} in {place} as recorded, compared in {}", units::duration(took)))
+            }
+        };
+        let message = match (status, notes.len()) {
+            (Status::Ok, 1..) => format!("{message}; note: {}", wording::first(&notes)),
+            _ => message,
+        };
+        let mut item = Item::new(subject, status, message)
+            .with(keys::DEPTH, Value::Text("against".to_owned()))
+            .with(keys::TABLES, Value::Count(content.tables))
+            .with(keys::ROWS, Value::Count(content.rows))
+            .with(keys::DIFFERENT, Value::Count(found.len() as u64))
+            .with(keys::DURATION, Value::Seconds(took));
+        for (key, list) in [(keys::DIFFERENCES, found), (keys::DOUBTS, doubts), (keys::NOTES, notes)] {
+            if !list.is_empty() {
+                item = item.with(key, Value::Texts(list));
+            }
+        }
+        item
+    }
+}
+
+/// Compares a database with the index of a backup.
+///
+/// # Errors
+///
+/// See [`Trouble`].
+pub fn compare(found: &Found, database: &Database<'_>) -> Result<Compared, Trouble> {
+    let manner = manner(&found.manifest).map_err(Trouble::Judging)?;
+    stored::check_small(found).map_err(Trouble::Backup)?;
+    let mut index = found.index().map_err(Trouble::Backup)?;
+    let mut next = || index.next_record().context("the index is damaged");
+    let client = database.client(&manner).map_err(Trouble::Judging)?;
+    let rules = Rules {
+        statements: statements(&found.manifest, client.version, database.version()),
+        rows: Rows::Exact,
+        configuration: database.configuration(),
+    };
+    let mut comparison = Comparison::default();
+    let mut damage = None;
+    let content = database.dump(&manner, |record| {
+        comparison.take(Side::Found, record)?;
+        // By turns, so that equal records meet soon.
+        match next() {
+            Ok(Some(record)) => comparison.take(Side::Recorded, record),
+            Ok(None) => Ok(()),
+            Err(error) => {
+                damage = Some(error);
+                bail!("the index is damaged")
+            }
+        }
+    });
+    if let Some(damage) = damage {
+        return Err(Trouble::Backup(damage));
+    }
+    let content = content.map_err(Trouble::Judging)?;
+    while let Some(record) = next().map_err(Trouble::Backup)? {
+        comparison.take(Side::Recorded, record).map_err(Trouble::Judging)?;
+    }
+    Ok(Compared { differences: comparison.finish(&rules), content })
+}
+
+/// How the dump of a backup was made.
+///
+/// # Errors
+///
+/// Where the backup is not one of a database, or was made as we would not make one.
+fn manner(manifest: &Manifest) -> Result<Manner> {
+    match manifest.kind {
+        Kind::Database => {}
+        Kind::Globals => bail!("globals belong to a server, and cannot be compared with a database"),
+        Kind::Stream => bail!("a stream cannot be compared with a database"),
+    }
+    let client = manifest.client.as_ref().context("the manifest names no pg_dump")?;
+    let major = client.version.split('.').next().and_then(|major| major.parse().ok());
+    for (name, value) in PINNED {
+        let recorded = manifest.settings.get(name).map(String::as_str);
+        ensure!(recorded == Some(value), "the backup was made with {name} = {recorded:?}, and not {value:?}");
+    }
+    Ok(Manner {
+        client_major: major.with_context(|| format!("the manifest names pg_dump {:?}", client.version))?,
+        options: options::once_more(&client.options).context("cannot dump as the manifest says")?,
+    })
+}
+
+/// The same server and pg_dump, as to their major versions, word everything in the same way.
+fn statements(manifest: &Manifest, client: Version, server: Version) -> Statements {
+    let source = manifest.source.as_ref().map(|source| Version::from_number(source.version_num).major);
+    let recorded = manifest.client.as_ref().map(|client| client.version.as_str()).unwrap_or_default();
+    let is_same = source == Some(server.major) && recorded.split('.').next() == Some(&client.major.to_string());
+    if is_same { Statements::Exact } else { Statements::Present }
+}
+
+/// Compares a database with a dump that something else made; its options are guessed from what it holds.
+///
+/// # Errors
+///
+/// See [`Trouble`].
+pub fn compare_foreign(path: &Path, clients: &Clients, database: &Database<'_>) -> Result<Compared, Trouble> {
+    let mut comparison = Comparison::default();
+    let mut traits = Traits::default();
+    let mut failure = None;
+    let mut seen = |seen: Seen<'_>| {
+        let Seen::Record(record) = seen else { return };
+        traits.look_at(&record);
+        failure = failure.take().or_else(|| comparison.take(Side::Recorded, record).err());
+    };
+    let judged = foreign::judge(path, clients, &mut seen).map_err(Trouble::Judging)?.map_err(Trouble::Backup)?;
+    if judged.kind == Kind::Globals {
+        return Err(Trouble::Judging(anyhow!("a dump of a whole server cannot be compared with a database")));
+    }
+    if let Some(failure) = failure {
+        return Err(Trouble::Judging(failure));
+    }
+    let client_major = judged
+        .client
+        .ok_or_else(|| anyhow!("it does not say which pg_dump made it"))
+        .hint("its line \"-- Dumped by pg_dump version\" is needed")
+        .map_err(Trouble::Judging)?;
+    let manner = Manner { client_major, options: traits.options() };
+    let taken = database.dump(&manner, |record| comparison.take(Side::Found, record));
+    let content = taken.map_err(Trouble::Judging)?;
+    let rules = Rules { statements: Statements::Present, rows: Rows::Number, configuration: database.configuration() };
+    let mut differences = comparison.finish(&rules);
+    if judged.content.tables == 0 && content.tables > 0 {
+        differences.doubts.push("its rows are no COPY blocks, so they were not compared".to_owned());
+    }
+    Ok(Compared { differences, content })
+}
+
+/// What a dump without a manifest lets see of the options it was made with.
+#[derive(Debug, Default)]
+struct Traits {
+    has_owners: bool,
+    has_grants: bool,
+    has_comments: bool,
+}
+
+impl Traits {
+    fn look_at(&mut self, record: &Record) {
+        if let Record::Entry(entry) = record {
+            self.has_owners |= !["", "-"].contains(&entry.owner.as_str());
+            self.has_grants |= ["ACL", "DEFAULT ACL"].contains(&entry.kind.as_str());
+            self.has_comments |= entry.kind == "COMMENT";
+        }
+    }
+
+    fn options(&self) -> Vec<String> {
+        let given = [
+            (self.has_owners, "--no-owner"),
+            (self.has_grants, "--no-privileges"),
+            (self.has_comments, "--no-comments"),
+        ];
+        given.into_iter().filter(|(has, _)| !has).map(|(_, option)| option.to_owned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(change: impl Fn(&mut serde_json::Value)) -> Manifest {
+        let text = include_str!("../../../tests/fixtures/manifest.json");
+        let mut document: serde_json::Value = serde_json::from_str(text).unwrap();
+        document["client"] = serde_json::json!({ "program": "pg_dump", "version": "15.20", "options": [] });
+        document["settings"] =
+            PINNED.iter().copied().collect::<std::collections::BTreeMap<_, _>>().into_iter().collect();
+        change(&mut document);
+        Manifest::from_bytes(document.to_string().as_bytes(), "app-20261120T020000Z").unwrap()
+    }
+
+    #[test]
+    fn a_second_dump_is_made_as_the_first_one_was() {
+        let manner = manner(&manifest(|document| {
+            document["client"]["options"] = serde_json::json!(["--schema=a", "--snapshot=1", "--encoding=UTF8"]);
+        }));
+
+        let manner = manner.unwrap();
+        assert_eq!(manner.client_major, 15);
+        assert_eq!(manner.options, ["--schema=a", "--encoding=UTF8"]);
+    }
+
+    #[test]
+    fn a_manifest_cannot_make_pg_dump_write_a_file() {
+        let error = manner(&manifest(|document| {
+            document["client"]["options"] = serde_json::json!(["--file=/etc/passwd"]);
+        }));
+
+        assert!(format!("{:#}", error.unwrap_err()).contains("cannot be handed on"));
+    }
+
+    #[test]
+    fn what_was_dumped_with_other_settings_is_not_compared() {
+        let error = manner(&manifest(|document| document["settings"]["TimeZone"] = "Europe/Berlin".into()));
+
+        assert!(error.unwrap_err().to_string().contains("TimeZone"));
+    }
+
+    #[test]
+    fn statements_must_be_equal_only_within_a_major_version() {
+        let version = |major| Version { major, minor: 1 };
+        let manifest = manifest(|_| {});
+
+        assert_eq!(statements(&manifest, version(15), version(15)), Statements::Exact);
+        assert_eq!(statements(&manifest, version(16), version(15)), Statements::Present);
+        assert_eq!(statements(&manifest, version(16), version(16)), Statements::Present);
+    }
+}
