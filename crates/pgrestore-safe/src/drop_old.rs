@@ -52,14 +52,7 @@ pub fn run(cli: &Cli, target: &Target, held: &mut Held<'_>, now: Stamp) -> Resul
     Ok(items)
 }
 
-fn one(
-    cli: &Cli,
-    target: &Target,
-    held: &mut Held<'_>,
-    aside: &Aside,
-    dir: Option<&Path>,
-    now: Stamp,
-) -> Result<Item> {
+fn one(cli: &Cli, target: &Target, held: &mut Held<'_>, aside: &Aside, dir: Option<&Path>, now: Stamp) -> Result<Item> {
     let identity = &aside.identity;
     let mut session = target.maintenance()?;
     if database::with_oid(&mut session, identity.oid)?.is_none() {

@@ -289,10 +289,13 @@ impl Outcome {
         let name = &self.live.name;
         let mut item = match &self.failed {
             Some(error) => Item::failed(name, Status::Critical, error),
-            None => Item::new(name, Status::Ok, format!("{did}, out of reach for {}", common::units::duration(self.outage))),
+            None => {
+                Item::new(name, Status::Ok, format!("{did}, out of reach for {}", common::units::duration(self.outage)))
+            }
         };
         if self.failed.is_some() {
-            item.message += &format!("; {name:?} leads to the old database again, {:?} keeps the other", self.aside.name);
+            item.message +=
+                &format!("; {name:?} leads to the old database again, {:?} keeps the other", self.aside.name);
         }
         for warning in &self.warnings {
             item.status = item.status.max(Status::Warning);

@@ -18,21 +18,23 @@ mod into;
 mod load;
 mod names;
 mod pool;
+mod prove;
 mod records;
 mod recover;
+mod restore;
 mod safety;
 mod select;
-mod stdout;
-mod table;
 mod side;
 mod state;
+mod stdout;
 mod swap;
+mod table;
 mod target;
 mod undo;
 
 pub use cli::Cli;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use common::cli::Tool as _;
 use common::report::{Report, Style};
 use common::units::Stamp;
@@ -61,7 +63,7 @@ pub fn run(cli: &Cli) -> Result<Report> {
     } else if cli.drop_old {
         report.items = records::drop_old(cli, now)?;
     } else {
-        bail!("not built yet")
+        report.items = restore::run(cli, now)?;
     }
     Ok(report)
 }

@@ -50,27 +50,44 @@ pub fn back_up(cli: &Cli, target: &Target, database: &str, dir: &Path) -> Result
 }
 
 fn command(cli: &Cli, target: &Target, database: &str, dir: &Path) -> Result<Program> {
-    let is_ours = |name: &str| name.starts_with("PG") && !name.starts_with("PGBACKUP_") && !name.starts_with("PGRESTORE_");
-    let mut program = Program::new(&process::sibling("pgbackup")?)
-        .envs_where(is_ours)
-        .args(["--no-config", "--format", "json", "--dir"])
-        .arg(dir);
+    let program = sibling("pgbackup", cli)?.args(["--dir"]).arg(dir);
+    if let Some(file) = &cli.env_file {
+        ensure!(
+            !database.contains(['=']) && !database.contains("://"),
+            "cannot name database {database:?} beside --env-file"
+        );
+        return Ok(program.arg("--env-file").arg(file).arg("--").arg(database));
+    }
+    if target.access.foreign.is_some() {
+        bail!("the address of {database:?} comes from a file that another user can write");
+    }
+    // Keywords and never a bare name: a database may be called host=evil.
+    Ok(with_password(program, target).arg("--").arg(target.access.with_database(database).address.to_keywords()))
+}
+
+/// A program beside this one, ready for its own arguments: it reads no configuration, and reports in JSON.
+///
+/// # Errors
+///
+/// Where there is none.
+pub fn sibling(name: &str, cli: &Cli) -> Result<Program> {
+    let is_ours =
+        |name: &str| name.starts_with("PG") && !name.starts_with("PGBACKUP_") && !name.starts_with("PGRESTORE_");
+    let mut program =
+        Program::new(&process::sibling(name)?).envs_where(is_ours).args(["--no-config", "--format", "json"]);
     if let Some(bin) = &cli.pg_bin {
         program = program.arg("--pg-bin").arg(bin);
     }
     if let Some(user) = &cli.run_as {
         program = program.arg("--run-as").arg(user);
     }
-    if let Some(file) = &cli.env_file {
-        ensure!(!database.contains(['=']) && !database.contains("://"), "cannot name database {database:?} beside --env-file");
-        return Ok(program.arg("--env-file").arg(file).arg("--").arg(database));
+    Ok(program)
+}
+
+/// The password that the address had, by the environment.
+pub fn with_password(program: Program, target: &Target) -> Program {
+    match &target.access.password {
+        Some(password) => program.env("PGPASSWORD", password.expose()),
+        None => program,
     }
-    if target.access.foreign.is_some() {
-        bail!("the address of {database:?} comes from a file that another user can write");
-    }
-    if let Some(password) = &target.access.password {
-        program = program.env("PGPASSWORD", password.expose());
-    }
-    // Keywords and never a bare name: a database may be called host=evil.
-    Ok(program.arg("--").arg(target.access.with_database(database).address.to_keywords()))
 }

@@ -136,7 +136,9 @@ pub fn discard(held: &mut Held<'_>, target: &Target) -> Result<()> {
 fn remove(held: &Held<'_>, target: &Target) -> Result<()> {
     let run = held.run()?;
     let Some(found) = database::named(&mut target.maintenance()?, &run.coming.name)? else { return Ok(()) };
-    let has_known_owner = found.owner == run.coming.owner || Some(&found.owner) == run.role.as_ref();
+    // At the end of a load it goes from the role that loads to the owner of the live one.
+    let owners = [Some(&run.coming.owner), run.role.as_ref(), Some(&run.out.owner)];
+    let has_known_owner = owners.contains(&Some(&found.owner));
     // Killed right behind CREATE DATABASE, a run knows no OID; but then it has put nothing into it either.
     let is_ours = match run.coming.oid {
         0 => is_empty(&mut target.session(&found.name)?)?,
@@ -181,7 +183,8 @@ impl Facts {
     ///
     /// Where there is no such database.
     pub fn of(session: &mut Session, name: &str) -> Result<Self> {
-        let question = format!("{} WHERE d.datname OPERATOR(pg_catalog.=) {}), 'null')", facts::QUESTION, literal(name)?);
+        let question =
+            format!("{} WHERE d.datname OPERATOR(pg_catalog.=) {}), 'null')", facts::QUESTION, literal(name)?);
         session
             .ask::<Option<Self>>(&question)?
             .ok_or_else(|| anyhow!("there is no database {name:?}"))

@@ -149,10 +149,7 @@ impl Swap {
 
     /// The roles whose sessions are there now.
     fn sessions(&self, session: &mut Session) -> Result<Vec<String>> {
-        session.ask(&format!(
-            "SELECT COALESCE(pg_catalog.json_agg(DISTINCT r.rolname), '[]') {}",
-            self.of_sessions()
-        ))
+        session.ask(&format!("SELECT COALESCE(pg_catalog.json_agg(DISTINCT r.rolname), '[]') {}", self.of_sessions()))
     }
 
     /// The renames may have been committed under other names than we think only if somebody renamed one between the

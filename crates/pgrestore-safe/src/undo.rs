@@ -49,7 +49,8 @@ pub fn run(cli: &Cli, target: &Target, held: &mut Held<'_>, now: Stamp) -> Resul
     match exchange.carry_out(held) {
         Ok(outcome) => {
             let aside = outcome.aside.name.clone();
-            let mut item = outcome.item(&format!("{came_from:?} is live again, and what it replaced is kept as {aside:?}"));
+            let mut item =
+                outcome.item(&format!("{came_from:?} is live again, and what it replaced is kept as {aside:?}"));
             item.result = Some(aside);
             Ok(item)
         }

@@ -173,7 +173,10 @@ mod tests {
 
     #[test]
     fn a_list_is_given_as_a_list_and_an_empty_one_as_an_empty_text() {
-        assert_eq!(assignment("search_path=\"$user\", \"a\"\"b,c\", public"), r#""search_path" TO '$user', 'a"b,c', 'public'"#);
+        assert_eq!(
+            assignment("search_path=\"$user\", \"a\"\"b,c\", public"),
+            r#""search_path" TO '$user', 'a"b,c', 'public'"#
+        );
         assert_eq!(assignment("search_path="), "\"search_path\" TO ''");
         assert_eq!(assignment("search_path=\"\""), "\"search_path\" TO ''");
         assert_eq!(assignment("DateStyle=ISO, DMY"), "\"DateStyle\" TO 'ISO, DMY'");

@@ -134,7 +134,9 @@ impl Facts {
                 }
             }
             "b" => statement += &format!(" LOCALE_PROVIDER builtin BUILTIN_LOCALE {}", literal(locale())?),
-            other => return Err(anyhow!("the database has the locale provider {other:?}")).hint("update pgrestore-safe"),
+            other => {
+                return Err(anyhow!("the database has the locale provider {other:?}")).hint("update pgrestore-safe");
+            }
         }
         Ok(statement)
     }
