@@ -56,13 +56,13 @@ fn command(cli: &Cli, target: &Target, database: &str, dir: &Path) -> Result<Pro
             !database.contains(['=']) && !database.contains("://"),
             "cannot name database {database:?} beside --env-file"
         );
-        return Ok(program.arg("--env-file").arg(file).arg("--").arg(database));
+        return Ok(program.arg("--env-file").arg(file).arg(database));
     }
     if target.access.foreign.is_some() {
         bail!("the address of {database:?} comes from a file that another user can write");
     }
     // Keywords and never a bare name: a database may be called host=evil.
-    Ok(with_password(program, target).arg("--").arg(target.access.with_database(database).address.to_keywords()))
+    Ok(with_password(program, target).arg(target.access.with_database(database).address.to_keywords()))
 }
 
 /// A program beside this one, ready for its own arguments: it reads no configuration, and reports in JSON.
