@@ -10,10 +10,10 @@
 //! index; it is read to its end for it.
 
 use crate::compare::{Comparison, Differences, Rows, Rules, Side, Statements};
-use crate::foreign::{self, Seen};
 use crate::redump::{Database, Manner};
 use crate::{keys, wording};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use common::backup::foreign::{self, Seen};
 use common::backup::found::{self, Found};
 use common::backup::index::Record;
 use common::backup::manifest::{Content, Kind, Manifest};

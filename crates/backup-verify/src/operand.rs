@@ -1,7 +1,7 @@
 //! What the operands and the lines of standard input stand for.
 
-use crate::foreign;
 use anyhow::{Context as _, Result, bail, ensure};
+use common::backup::foreign;
 use common::report::Item;
 use common::status::Status;
 use std::io::{BufRead, Read as _};

@@ -2,7 +2,7 @@
 
 use crate::cli::Cli;
 use crate::load::{self, Order};
-use crate::select::{self, Pinned, Source};
+use crate::select::{self, Source};
 use crate::target::Target;
 use anyhow::{Context as _, Result, anyhow};
 use common::hint::Hint as _;
@@ -20,8 +20,11 @@ use std::time::Instant;
 pub fn run(cli: &Cli, now: Stamp) -> Result<Item> {
     let began = Instant::now();
     let target = Target::of(cli)?;
-    let source = select::verify(select::select(cli, &target, now)?)?;
-    let _pinned = Pinned::new(&source.found);
+    let source = match select::verify(select::select(cli, &target, now)?, &target) {
+        Ok(source) => source,
+        Err(error) => return Ok(Item::failed(&target.name, Status::Critical, &error)),
+    };
+    let _pinned = source.pin();
     let owner = refuse_existing(&target)?;
     let order = Order {
         target: &target,
@@ -38,7 +41,7 @@ pub fn run(cli: &Cli, now: Stamp) -> Result<Item> {
                 "{} of {} loaded from {} in {}",
                 units::things(loaded.rows, "row"),
                 units::things(loaded.tables, "table"),
-                source.found.manifest.label,
+                source.shown(),
                 units::duration(began.elapsed())
             );
             let mut item = Item::new(&target.name, Status::Ok, message);
@@ -70,7 +73,7 @@ fn refuse_existing(target: &Target) -> Result<String> {
 /// Makes the database, also a second time.
 fn create(target: &Target, source: &Source, owner: &str) -> Result<()> {
     drop_database(target)?;
-    let encoding = source.found.manifest.source.as_ref().map_or("UTF8", |source| source.encoding.as_str());
+    let encoding = source.encoding();
     let create = |locale: &str| -> Result<String> {
         Ok(format!(
             "CREATE DATABASE {} TEMPLATE template0 OWNER {} ENCODING {}{locale}",

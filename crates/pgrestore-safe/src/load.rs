@@ -10,6 +10,7 @@ mod pool;
 mod rows;
 mod some;
 pub mod stream;
+mod survey;
 mod walk;
 
 use crate::select::Source;
@@ -20,6 +21,7 @@ use login::Loader;
 pub use some::tables;
 use std::time::Duration;
 pub use stream::Stream;
+pub use survey::{Survey, survey};
 
 /// How long one statement of the operator's session may take: making an extension can last.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -78,7 +80,7 @@ pub fn run(
 }
 
 fn attempts(order: &Order<'_>, loader: &mut Loader, create: &mut dyn FnMut(&str) -> Result<()>) -> Result<Loaded> {
-    let is_parallel = order.jobs > 1 && order.source.is_seekable() && order.source.is_known();
+    let is_parallel = order.jobs > 1 && order.source.seekable().is_some() && order.source.is_known();
     create(&loader.login.user)?;
     let error = match attempt(order, loader, is_parallel) {
         Ok(loaded) => return Ok(loaded),
@@ -110,7 +112,7 @@ fn attempt(order: &Order<'_>, loader: &mut Loader, is_parallel: bool) -> Result<
         owner: order.owner,
         subject: &order.target.name,
     };
-    let stream: Stream<'_> = order.source.stream()?;
+    let stream: Stream<'_> = order.source.stream(order.target)?;
     walk::load(&plan, stream, &mut connection, &mut admin, order.analyze)
         .with_context(|| format!("cannot load into {:?}", order.database))?;
     let rows = blocks.iter().map(|block| block.table.rows).sum();

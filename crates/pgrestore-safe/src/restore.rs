@@ -5,7 +5,7 @@ use crate::database;
 use crate::exchange::Exchange;
 use crate::load::{self, Loaded, Order};
 use crate::prove::{self, Proof};
-use crate::select::{self, Pinned, Source};
+use crate::select::{self, Source};
 use crate::side::{self, Facts};
 use crate::state::{Held, Step};
 use crate::target::Target;
@@ -47,20 +47,19 @@ pub fn run(cli: &Cli, now: Stamp) -> Result<Vec<Item>> {
         return Err(anyhow!("a restore of {:?} that began at {} was not finished", target.name, run.stamp.rfc3339()))
             .hint("see what it left, and put it right, with --recover");
     }
-    let source = select::verify(selected)?;
+    let source = match select::verify(selected, &target) {
+        Ok(source) => source,
+        Err(error) => return Ok(vec![Item::failed(&target.name, Status::Critical, &error)]),
+    };
     let facts = Facts::of(&mut target.maintenance()?, &target.name)?;
     let restore = Restore { cli, target: &target, source: &source, facts: &facts, exchange, now, began };
     if cli.dry_run {
         return restore.rehearse();
     }
-    let what = format!(
-        "this puts {} in the place of database {:?} at {}",
-        source.found.manifest.label,
-        target.name,
-        target.access.shown()
-    );
+    let what =
+        format!("this puts {} in the place of database {:?} at {}", source.shown(), target.name, target.access.shown());
     confirm::ask(cli, &target.name, &what)?;
-    let _pinned = Pinned::new(&source.found);
+    let _pinned = source.pin();
     let done = restore.carry_out(&mut held);
     Ok(vec![done.unwrap_or_else(|error| Item::failed(&target.name, Status::Critical, &error))])
 }
@@ -78,11 +77,10 @@ struct Restore<'a> {
 
 impl Restore<'_> {
     fn rehearse(&self) -> Result<Vec<Item>> {
-        let manifest = &self.source.found.manifest;
-        let content = manifest.content.clone().unwrap_or_default();
+        let content = &self.source.content;
         let mut steps = vec![format!(
             "{} would be loaded beside it: {} of {}",
-            manifest.label,
+            self.source.shown(),
             units::things(content.rows, "row"),
             units::things(content.tables, "table")
         )];
@@ -126,7 +124,7 @@ impl Restore<'_> {
             }
             Err(error) => return Err(error),
         };
-        let label = &self.source.found.manifest.label;
+        let label = self.source.shown();
         let did = format!("restored from {label}, {}", units::things(loaded.rows, "row"));
         let has_failed = outcome.failed.is_some();
         let mut item = outcome.item(&did);
@@ -139,7 +137,7 @@ impl Restore<'_> {
             item.result = Some(live.name);
         }
         item = item
-            .with(LABEL, Value::Text(label.clone()))
+            .with(LABEL, Value::Text(label))
             .with(ROWS, Value::Count(loaded.rows))
             .with(TABLES, Value::Count(loaded.tables))
             .with(LOAD, Value::Seconds(load_time))

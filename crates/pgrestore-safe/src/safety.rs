@@ -20,8 +20,6 @@ const REPORT: u64 = 1 << 20;
 pub struct Backup {
     /// The archive.
     pub path: String,
-    /// The label.
-    pub label: String,
     /// What pgbackup says of it.
     pub message: String,
 }

@@ -1,17 +1,18 @@
 //! From BACKUP to a verified source: which backup is meant, whether it belongs here, and whether it is what was written.
 
 use crate::cli::Cli;
-use crate::load::Stream;
+use crate::load::{self, Stream, Survey};
 use crate::target::Target;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use common::backup::catalog::{self, Catalog, PIN, Verified};
+use common::backup::foreign::{self, Dump, Seen};
 use common::backup::found::{self, Found};
 use common::backup::index::{Record, Table};
 use common::backup::label::Label;
-use common::backup::manifest::{Kind, Manifest};
+use common::backup::manifest::{Content, Kind, Manifest};
 use common::backup::seek::Seekable;
 use common::backup::stored;
-use common::dirfd::Dir;
+use common::dirfd::{self, Dir};
 use common::hint::Hint as _;
 use common::units::Stamp;
 use serde::Deserialize;
@@ -78,21 +79,31 @@ const KNOWN: &[&str] = &[
 
 /// A backup that was found and belongs here, but was not read yet.
 #[derive(Debug)]
-pub struct Selected {
-    /// Where it is, and what its manifest says.
-    pub found: Found,
+pub enum Selected {
+    /// One of pgbackup's.
+    Ours(Box<Found>),
+    /// A dump that something else made.
+    Foreign(PathBuf),
 }
 
-/// A backup whose stored bytes are the recorded ones.
+/// A backup whose stored bytes are the recorded ones; of one without a record, one that is complete.
 #[derive(Debug)]
 pub struct Source {
-    /// Where it is, and what its manifest says.
-    pub found: Found,
-    archive: Seekable,
+    origin: Origin,
     tables: Vec<Table>,
+    /// What it holds.
+    pub content: Content,
     /// What the new database needs.
     pub needs: Needs,
+    /// What its statements ask for.
+    pub survey: Survey,
     kinds: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+enum Origin {
+    Ours { found: Box<Found>, archive: Seekable },
+    Foreign { path: PathBuf, form: &'static str, plain_bytes: u64 },
 }
 
 /// What a backup needs of a server.
@@ -102,8 +113,6 @@ pub struct Needs {
     pub roles: BTreeSet<String>,
     /// Extensions that it makes.
     pub extensions: BTreeSet<String>,
-    /// Tablespaces.
-    pub kinds: BTreeSet<String>,
 }
 
 /// What decides whether a backup belongs to a server.
@@ -124,6 +133,11 @@ const IDENTITY: &str = "SELECT pg_catalog.json_build_object('system_identifier',
 pub fn select(cli: &Cli, target: &Target, now: Stamp) -> Result<Selected> {
     let name = cli.backup.as_deref().unwrap_or_default();
     let identity: Identity = target.maintenance()?.ask(IDENTITY)?;
+    let path = Path::new(name);
+    let is_foreign = name != "latest" && path.exists() && !found::is_ours(path);
+    if is_foreign {
+        return Ok(Selected::Foreign(path.to_owned()));
+    }
     let found = if name == "latest" { latest(cli, target, &identity, now)? } else { named(cli, name)? };
     let manifest = &found.manifest;
     match manifest.kind {
@@ -139,7 +153,7 @@ pub fn select(cli: &Cli, target: &Target, now: Stamp) -> Result<Selected> {
     if !cli.from_other && cli.into.is_none() {
         belongs(manifest, &target.name, &identity)?;
     }
-    Ok(Selected { found })
+    Ok(Selected::Ours(Box::new(found)))
 }
 
 fn belongs(manifest: &Manifest, database: &str, identity: &Identity) -> Result<()> {
@@ -194,47 +208,93 @@ fn latest(cli: &Cli, target: &Target, identity: &Identity, now: Stamp) -> Result
 
 /// Reads the stored bytes and compares them with what was recorded; nothing is touched before.
 ///
+/// A dump without a record is read to its end instead, and must be complete.
+///
 /// # Errors
 ///
 /// What differs, or what backup-verify has said against it.
-pub fn verify(selected: Selected) -> Result<Source> {
-    let found = selected.found;
+pub fn verify(selected: Selected, target: &Target) -> Result<Source> {
+    let shown = match &selected {
+        Selected::Ours(found) => found.manifest.label.clone(),
+        Selected::Foreign(path) => dirfd::shown(path),
+    };
+    let source = match selected {
+        Selected::Ours(found) => verify_ours(found),
+        Selected::Foreign(path) => verify_foreign(path, target),
+    };
+    let act = || format!("cannot restore from {shown}");
+    let mut source = source.with_context(act)?;
+    source.survey = load::survey(&source, target).with_context(act)?;
+    Ok(source)
+}
+
+fn verify_ours(found: Box<Found>) -> Result<Source> {
     let manifest = &found.manifest;
-    let act = || format!("cannot restore from {}", manifest.label);
     if let Some(verdict) = Verified::read(&found.dir, &manifest.label)
         && verdict.condemns(&manifest.archive.stored_sha256)
     {
-        return Err(anyhow!(verdict.told()))
-            .hint("take another backup, or look closer with backup-verify")
-            .with_context(act);
+        return Err(anyhow!(verdict.told())).hint("take another backup, or look closer with backup-verify");
     }
-    stored::check_small(&found).with_context(act)?;
+    stored::check_small(&found)?;
     let (members, end) = found.members()?;
     let archive = Seekable::verified(found.open_archive()?, &manifest.archive, members);
-    end.failure().with_context(act)?;
-    let archive = archive.with_context(act)?;
+    end.failure()?;
+    let archive = archive?;
     ensure!(end.left() == 0, "the index lists {} members too few", end.left());
-    let mut source = Source { archive, tables: Vec::new(), needs: Needs::default(), kinds: BTreeSet::new(), found };
-    let mut index = source.found.index()?;
+    let content = manifest.content.clone().context("the manifest says nothing about the content")?;
+    let mut index = found.index()?;
+    let mut source = Source::new(Origin::Ours { found, archive }, content);
     while let Some(record) = index.next_record().context("the index is damaged")? {
-        match record {
-            Record::Table(table) => source.tables.push(table),
-            Record::Entry(entry) => {
-                if entry.kind == "EXTENSION" {
-                    source.needs.extensions.insert(entry.name.clone());
-                }
-                if !["", "-"].contains(&entry.owner.as_str()) {
-                    source.needs.roles.insert(entry.owner);
-                }
-                source.kinds.insert(entry.kind);
-            }
-            Record::Sequence(_) | Record::LargeObject(_) | Record::Members(_) => {}
-        }
+        source.learn(record);
     }
     Ok(source)
 }
 
+fn verify_foreign(path: PathBuf, target: &Target) -> Result<Source> {
+    let mut records = Vec::new();
+    let judged = foreign::judge(&path, &target.clients, &mut |seen| {
+        if let Seen::Record(record @ (Record::Entry(_) | Record::Table(_))) = seen {
+            records.push(record);
+        }
+    })??;
+    if judged.kind != Kind::Database {
+        return Err(anyhow!("it is a dump of a whole server, by pg_dumpall"))
+            .hint("dump one database with pg_dump, or restore this one by psql into a server of its own");
+    }
+    let origin = Origin::Foreign { path, form: judged.form, plain_bytes: judged.plain_bytes };
+    let mut source = Source::new(origin, judged.content);
+    records.into_iter().for_each(|record| source.learn(record));
+    Ok(source)
+}
+
 impl Source {
+    fn new(origin: Origin, content: Content) -> Self {
+        Self {
+            origin,
+            tables: Vec::new(),
+            content,
+            needs: Needs::default(),
+            survey: Survey::default(),
+            kinds: BTreeSet::new(),
+        }
+    }
+
+    fn learn(&mut self, record: Record) {
+        match record {
+            Record::Table(table) => self.tables.push(table),
+            Record::Entry(entry) => {
+                if entry.kind == "EXTENSION" {
+                    self.needs.extensions.insert(entry.name);
+                }
+                if !["", "-"].contains(&entry.owner.as_str()) {
+                    self.needs.roles.insert(entry.owner);
+                }
+                self.kinds.insert(entry.kind);
+            }
+            Record::Sequence(_) | Record::LargeObject(_) | Record::Members(_) => {}
+        }
+    }
+
     /// Tables with their rows, in the order of the dump.
     pub fn tables(&self) -> &[Table] {
         &self.tables
@@ -242,22 +302,23 @@ impl Source {
 
     /// Bytes of the dump.
     pub fn plain_bytes(&self) -> u64 {
-        self.archive.plain_bytes()
+        match &self.origin {
+            Origin::Ours { archive, .. } => archive.plain_bytes(),
+            Origin::Foreign { plain_bytes, .. } => *plain_bytes,
+        }
     }
 
-    /// The encoding of the dump.
+    /// The encoding of the database that was dumped; that of a foreign dump is only in its text.
     pub fn encoding(&self) -> &str {
-        self.found.manifest.source.as_ref().map_or("UTF8", |source| source.encoding.as_str())
+        self.manifest().and_then(|manifest| manifest.source.as_ref()).map_or("UTF8", |source| source.encoding.as_str())
     }
 
     /// The archive, where rows can be read out of order.
     pub fn seekable(&self) -> Option<&Seekable> {
-        Some(&self.archive)
-    }
-
-    /// Whether rows can be read out of order.
-    pub fn is_seekable(&self) -> bool {
-        self.seekable().is_some()
+        match &self.origin {
+            Origin::Ours { archive, .. } => Some(archive),
+            Origin::Foreign { .. } => None,
+        }
     }
 
     /// Whether every entry is of a kind that we know.
@@ -270,13 +331,43 @@ impl Source {
     /// # Errors
     ///
     /// What the archive says.
-    pub fn stream(&self) -> Result<Stream<'_>> {
-        self.archive.reader(0).map(Stream::Ours)
+    pub fn stream(&self, target: &Target) -> Result<Stream<'_>> {
+        match &self.origin {
+            Origin::Ours { archive, .. } => archive.reader(0).map(Stream::Ours),
+            Origin::Foreign { path, .. } => Ok(Stream::foreign(Box::new(Dump::open(path, &target.clients)??))),
+        }
+    }
+
+    /// What is recorded about it.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        match &self.origin {
+            Origin::Ours { found, .. } => Some(&found.manifest),
+            Origin::Foreign { .. } => None,
+        }
+    }
+
+    /// Its label, or its path.
+    pub fn shown(&self) -> String {
+        match &self.origin {
+            Origin::Ours { found, .. } => found.manifest.label.clone(),
+            Origin::Foreign { path, form, .. } => format!("{} ({form})", dirfd::shown(path)),
+        }
     }
 
     /// Where it is, for a sibling program.
     pub fn path(&self) -> PathBuf {
-        self.found.dir.join(&self.found.archive())
+        match &self.origin {
+            Origin::Ours { found, .. } => found.dir.join(&found.archive()),
+            Origin::Foreign { path, .. } => path.clone(),
+        }
+    }
+
+    /// Keeps it from being expired while it is read.
+    pub fn pin(&self) -> Option<Pinned<'_>> {
+        match &self.origin {
+            Origin::Ours { found, .. } => Some(Pinned::new(found)),
+            Origin::Foreign { .. } => None,
+        }
     }
 }
 
@@ -289,7 +380,7 @@ pub struct Pinned<'a> {
 
 impl<'a> Pinned<'a> {
     /// Puts a pin beside the backup, unless there is one or the place may not be written to.
-    pub fn new(found: &'a Found) -> Self {
+    fn new(found: &'a Found) -> Self {
         let name = found.name(PIN);
         let is_free = found.dir.size_of(&name).is_ok_and(|size| size.is_none());
         let made = is_free.then(|| common::publish::Partial::create(&found.dir, &name).and_then(|pin| pin.commit()));

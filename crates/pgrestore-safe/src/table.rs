@@ -4,7 +4,7 @@
 
 use crate::cli::Cli;
 use crate::load;
-use crate::select::{self, Pinned, Source};
+use crate::select::{self, Source};
 use crate::target::Target;
 use anyhow::{Context as _, Result, anyhow};
 use common::backup::index::Table;
@@ -26,8 +26,11 @@ const DURATION: Key = Key::new("duration_seconds", "How long it took");
 pub fn run(cli: &Cli, now: Stamp) -> Result<Vec<Item>> {
     let began = Instant::now();
     let target = Target::of(cli)?;
-    let source = select::verify(select::select(cli, &target, now)?)?;
-    let _pinned = Pinned::new(&source.found);
+    let source = match select::verify(select::select(cli, &target, now)?, &target) {
+        Ok(source) => source,
+        Err(error) => return Ok(vec![Item::failed(&target.name, Status::Critical, &error)]),
+    };
+    let _pinned = source.pin();
     let wanted = cli.table.iter().map(|name| find(&source, name)).collect::<Result<Vec<_>>>()?;
     if cli.dry_run {
         let would = |table: &Table| format!("{} would be loaded", units::things(table.rows, "row"));
@@ -41,7 +44,7 @@ pub fn run(cli: &Cli, now: Stamp) -> Result<Vec<Item>> {
                 let message = format!(
                     "{} loaded from {} in {}",
                     units::things(table.rows, "row"),
-                    source.found.manifest.label,
+                    source.shown(),
                     units::duration(began.elapsed())
                 );
                 Item::new(shown(table), Status::Ok, message)

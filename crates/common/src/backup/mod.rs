@@ -14,6 +14,7 @@
 
 pub mod archive;
 pub mod catalog;
+pub mod foreign;
 pub mod found;
 pub mod index;
 mod inflate;

@@ -143,8 +143,7 @@ impl Pool<'_> {
     }
 
     fn work(&self, connection: &mut Connection, state: &Mutex<State>, changed: &Condvar) {
-        loop {
-            let Some(task) = next(state, changed) else { break };
+        while let Some(task) = next(state, changed) {
             let done = self.task(connection, &task.work);
             let mut state = lock(state);
             state.running -= 1;

@@ -26,7 +26,10 @@ struct Owner {
 ///
 /// What the server says, a table that has rows, other rows than recorded; then nothing has changed.
 pub fn tables(target: &Target, source: &Source, wanted: &[Table], as_superuser: bool) -> Result<()> {
-    let archive = source.seekable().context("rows can be read out of order only from an archive of pgbackup")?;
+    let archive = source
+        .seekable()
+        .context("rows can be read out of order only from an archive of pgbackup")
+        .hint("restore the whole dump into another database with --into, and copy the rows")?;
     let mut session = target.session(&target.name)?;
     let mut loader = login::prepare(target, &mut session, as_superuser)?;
     let loaded = (|| {

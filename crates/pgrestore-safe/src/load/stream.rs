@@ -21,14 +21,12 @@ pub struct Foreign<'a> {
     at: u64,
 }
 
-impl<'a> Foreign<'a> {
-    /// From the start of the source.
-    pub fn new(source: Box<dyn Read + 'a>) -> Self {
-        Self { source, buffer: Vec::new(), taken: 0, at: 0 }
+impl<'a> Stream<'a> {
+    /// Of a source that is at its start.
+    pub fn foreign(source: Box<dyn Read + 'a>) -> Self {
+        Self::Foreign(Foreign { source, buffer: Vec::new(), taken: 0, at: 0 })
     }
-}
 
-impl Stream<'_> {
     /// The offset of the next byte.
     pub fn offset(&self) -> u64 {
         match self {

@@ -1,4 +1,4 @@
-//! Backups of others, which have no manifest: judged as far as they can be.
+//! Backups of others, which have no manifest: judged as far as they can be, by backup-verify, and read by pgrestore-safe.
 //!
 //! ```text
 //! file or directory -> form by its first bytes -> inflate, or pg_restore -f - -> scan -> end marker, counts
@@ -7,16 +7,16 @@
 //! The stream is read to its end, so a damaged or cut file is found; whether rows are missing that were there when it
 //! was made, nothing can say.
 
+use super::index::Record;
+use super::manifest::{Content, Kind};
+use super::scan::Scanner;
+use crate::dirfd::Dir;
+use crate::hint::Hint as _;
+use crate::interrupt;
+use crate::pg::client::Clients;
+use crate::process::{self, Input, Patient, Program, Running};
+use crate::progress::Progress;
 use anyhow::{Context as _, Result, anyhow, bail};
-use common::backup::index::Record;
-use common::backup::manifest::{Content, Kind};
-use common::backup::scan::Scanner;
-use common::dirfd::Dir;
-use common::hint::Hint as _;
-use common::interrupt;
-use common::pg::client::Clients;
-use common::process::{self, Input, Patient, Program, Running};
-use common::progress::Progress;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
@@ -54,7 +54,6 @@ pub enum Seen<'a> {
     /// A record, as an index would have it.
     Record(Record),
     /// A statement, or the first 256 KiB of it.
-    #[expect(dead_code, reason = "read by what proves a restore")]
     Statement(&'a [u8]),
 }
 
@@ -109,27 +108,57 @@ pub fn is_directory_format(path: &Path) -> bool {
 ///
 /// What keeps us from judging it: a program that is missing or may not read it.
 pub fn judge(path: &Path, clients: &Clients, seen: &mut dyn FnMut(Seen<'_>)) -> Result<Result<Judged>> {
-    if is_directory_format(path) {
-        if let Err(error) = only_regular_files(path) {
-            return Ok(Err(error));
-        }
-        let program = pg_restore(clients)?.arg("--").arg(std::path::absolute(path)?);
-        let judged = scan(Form::Directory, path, from(program.start(Input::None)?), seen);
-        return match judged {
-            Err(error) if is_locked_out(&error) => Err(error).hint(
-                "pg_restore does not run as root; let its user read the directory, or name another with --run-as",
-            ),
-            judged => readable(judged, clients),
-        };
-    }
-    let (form, file) = match open(path) {
-        Ok(opened) => opened,
+    let dump = match Dump::open(path, clients)? {
+        Ok(dump) => dump,
         Err(error) => return Ok(Err(error)),
     };
-    let stream = stream(form, file, clients)?;
-    match form {
-        Form::Custom | Form::Tar | Form::Directory => readable(scan(form, path, stream, seen), clients),
-        Form::Plain | Form::Gzip | Form::Zstd | Form::Bzip2 | Form::Xz => Ok(scan(form, path, stream, seen)),
+    let form = dump.form;
+    match scan(path, dump, seen) {
+        Err(error) if form == Form::Directory && is_locked_out(&error) => Err(error)
+            .hint("pg_restore does not run as root; let its user read the directory, or name another with --run-as"),
+        judged => match form {
+            Form::Custom | Form::Tar | Form::Directory => readable(judged, clients),
+            Form::Plain | Form::Gzip | Form::Zstd | Form::Bzip2 | Form::Xz => Ok(judged),
+        },
+    }
+}
+
+/// The plain stream of a dump, from its start to its end.
+#[derive(Debug)]
+pub struct Dump {
+    form: Form,
+    stream: Stream,
+}
+
+impl Dump {
+    /// Opens a dump: the inner error says that it is no backup that can be read.
+    ///
+    /// # Errors
+    ///
+    /// A program that is missing.
+    pub fn open(path: &Path, clients: &Clients) -> Result<Result<Self>> {
+        if is_directory_format(path) {
+            if let Err(error) = only_regular_files(path) {
+                return Ok(Err(error));
+            }
+            let program = pg_restore(clients)?.arg("--").arg(std::path::absolute(path)?);
+            return Ok(Ok(Self { form: Form::Directory, stream: from(program.start(Input::None)?) }));
+        }
+        match open(path) {
+            Ok((form, file)) => Ok(Ok(Self { form, stream: stream(form, file, clients)? })),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// What it is called in messages.
+    pub fn form(&self) -> &'static str {
+        self.form.name()
+    }
+}
+
+impl Read for Dump {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.stream.reader.read(buffer)
     }
 }
 
@@ -223,8 +252,14 @@ fn stream(form: Form, file: File, clients: &Clients) -> Result<Stream> {
 }
 
 struct Stream {
-    reader: Box<dyn Read>,
+    reader: Box<dyn Read + Send>,
     child: Option<Running>,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("child", &self.child).finish_non_exhaustive()
+    }
 }
 
 /// The standard output of a program, whose end must be a good one.
@@ -255,7 +290,8 @@ fn pg_restore(clients: &Clients) -> Result<Program> {
     Ok(clients.bare(&client)?.arg("--file=-"))
 }
 
-fn scan(form: Form, path: &Path, mut stream: Stream, seen: &mut dyn FnMut(Seen<'_>)) -> Result<Judged> {
+fn scan(path: &Path, dump: Dump, seen: &mut dyn FnMut(Seen<'_>)) -> Result<Judged> {
+    let Dump { form, mut stream } = dump;
     let mut head = Vec::new();
     let read = |error: std::io::Error| anyhow!(error).context(format!("the {} is damaged or cut off", form.name()));
     (&mut stream.reader).take(HEAD as u64).read_to_end(&mut head).map_err(read)?;
