@@ -5,11 +5,13 @@
 //! it is talked to by psql with nothing of what a session of ours pins.
 
 use crate::target::Target;
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use common::hint::{self, Hint as _};
 use common::pg::client::{Access, Client, Clients};
 use common::pg::place;
-use std::time::Duration;
+use common::process::{Input, Program, Running};
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
 
 /// How long PAUSE may wait for transactions to end; clients wait as long.
 const PAUSE_TIME: Duration = Duration::from_secs(10);
@@ -27,14 +29,18 @@ pub struct Pool<'a> {
     /// The URI it was given as, for the record.
     pub address: String,
     routes: Vec<Route>,
+    /// PAUSEs that nobody waits for.
+    pending: RefCell<Vec<Running>>,
 }
 
 /// A database of the pool that leads to ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Route {
     name: String,
-    /// In session mode PAUSE would wait until every client goes away by itself.
-    ends_clients: bool,
+    /// In session mode PAUSE waits until every client goes away by itself, or its server session is ended by the swap.
+    /// (KILL would not do: it forgets the pool, and a client that comes back at once makes PgBouncer try a login that the
+    /// pause cuts off, for which it then waits `server_login_retry`. Measured with 1.18.)
+    by_session: bool,
 }
 
 impl<'a> Pool<'a> {
@@ -53,7 +59,7 @@ impl<'a> Pool<'a> {
         let databases = console.ask("SHOW DATABASES")?;
         let default_mode = setting(&console.ask("SHOW CONFIG")?, "pool_mode");
         let routes = routes(&databases, &target.name, default_mode.as_deref().unwrap_or("session"))?;
-        Ok(Self { console, address: address.to_owned(), routes })
+        Ok(Self { console, address: address.to_owned(), routes, pending: RefCell::default() })
     }
 
     /// Lets transactions end, and makes clients wait from then on.
@@ -63,14 +69,29 @@ impl<'a> Pool<'a> {
     /// Where transactions do not end in time, or the console refuses; [`Pool::resume`] is then still to be called.
     pub fn pause(&self) -> Result<()> {
         for route in &self.routes {
-            let verb = if route.ends_clients { "KILL" } else { "PAUSE" };
-            self.console.tell(verb, &route.name, PAUSE_TIME).map_err(|error| {
+            let paused = if route.by_session { self.begin_pause(route) } else { self.wait_for_pause(route) };
+            paused.map_err(|error| {
                 hint::with(
                     error.context(format!("cannot pause database {:?} of PgBouncer", route.name)),
                     "PAUSE waits until every transaction has ended: see SHOW CLIENTS and SHOW SERVERS on its console, stop \
                      the application with --stop or --service, or leave --pgbouncer out",
                 )
             })?;
+        }
+        Ok(())
+    }
+
+    fn wait_for_pause(&self, route: &Route) -> Result<()> {
+        self.console.tell("PAUSE", &route.name, PAUSE_TIME)
+    }
+
+    /// From its first moment a PAUSE keeps new sessions back; the old ones are for the swap to end.
+    fn begin_pause(&self, route: &Route) -> Result<()> {
+        let pausing = self.console.program(&format!("PAUSE {}", word(&route.name)))?.start(Input::None)?;
+        self.pending.borrow_mut().push(pausing);
+        let began = Instant::now();
+        while !is_paused(&self.console.ask("SHOW DATABASES")?, &route.name) {
+            ensure!(began.elapsed() < PAUSE_TIME, "it is not paused after {}", common::units::duration(PAUSE_TIME));
         }
         Ok(())
     }
@@ -82,6 +103,7 @@ impl<'a> Pool<'a> {
     /// Where one is still paused, with the command to run by hand.
     pub fn resume(&self) -> Result<()> {
         let mut failure = None;
+        self.pending.take();
         for route in &self.routes {
             let told = self.console.tell("RESUME", &route.name, TIME);
             let is_fine = |error: &anyhow::Error| {
@@ -122,11 +144,16 @@ impl Console<'_> {
     }
 
     fn run(&self, command: &str, time: Duration) -> Result<String> {
+        let bytes = self.program(command)?.output(time, ANSWER)?;
+        String::from_utf8(bytes).map_err(|_| anyhow!("PgBouncer gave an answer that is no text"))
+    }
+
+    fn program(&self, command: &str) -> Result<Program> {
         let mut address = self.access.address.without_password();
         if address.get("connect_timeout").is_none() {
             address.set("connect_timeout", "10");
         }
-        let program = self
+        Ok(self
             .clients
             .bare(self.psql)?
             .envs_where(|name| name.starts_with("PG") && name != "PGOPTIONS")
@@ -134,9 +161,7 @@ impl Console<'_> {
             .arg(format!("--field-separator={}", PARTS.0))
             .arg(format!("--record-separator={}", PARTS.1))
             .arg(format!("--command={command}"))
-            .arg(format!("--dbname={}", address.to_keywords()));
-        let bytes = program.output(time, ANSWER)?;
-        String::from_utf8(bytes).map_err(|_| anyhow!("PgBouncer gave an answer that is no text"))
+            .arg(format!("--dbname={}", address.to_keywords())))
     }
 }
 
@@ -150,6 +175,14 @@ fn setting(rows: &[Vec<String>], key: &str) -> Option<String> {
     rows.iter().find(|row| row.first().is_some_and(|first| first == key)).and_then(|row| row.get(1)).cloned()
 }
 
+fn is_paused(rows: &[Vec<String>], name: &str) -> bool {
+    let Some((head, rows)) = rows.split_first() else { return false };
+    let column = |name: &str| head.iter().position(|column| column == name);
+    let (Some(names), Some(paused)) = (column("name"), column("paused")) else { return false };
+    let of_name = rows.iter().find(|row| row.get(names).is_some_and(|found| found == name));
+    of_name.and_then(|row| row.get(paused)).is_some_and(|paused| paused == "1")
+}
+
 /// The databases of the pool that lead to ours: by any name, and on any server, because to pause one too many for a
 /// moment does no harm.
 fn routes(rows: &[Vec<String>], database: &str, default_mode: &str) -> Result<Vec<Route>> {
@@ -159,7 +192,7 @@ fn routes(rows: &[Vec<String>], database: &str, default_mode: &str) -> Result<Ve
         bail!("PgBouncer shows databases in a way that this version does not know");
     };
     let value = |row: &[String], at: Option<usize>| at.and_then(|at| row.get(at)).cloned().unwrap_or_default();
-    let ends_clients = |mode: &str| (if mode.is_empty() { default_mode } else { mode }) == "session";
+    let by_session = |mode: &str| (if mode.is_empty() { default_mode } else { mode }) == "session";
     let leading = rows.iter().filter(|row| value(row, Some(leads_to)) == database);
     let mut is_known = false;
     let mut routes = Vec::new();
@@ -167,12 +200,12 @@ fn routes(rows: &[Vec<String>], database: &str, default_mode: &str) -> Result<Ve
         is_known = true;
         if value(row, column("paused")) != "1" {
             let mode = value(row, column("pool_mode"));
-            routes.push(Route { name: value(row, Some(name)), ends_clients: ends_clients(&mode) });
+            routes.push(Route { name: value(row, Some(name)), by_session: by_session(&mode) });
         }
     }
     if !is_known {
         // A pool that takes any name (`* = …`) shows it only once a client has asked for it.
-        routes.push(Route { name: database.to_owned(), ends_clients: ends_clients("") });
+        routes.push(Route { name: database.to_owned(), by_session: by_session("") });
     }
     Ok(routes)
 }
@@ -197,7 +230,7 @@ mod tests {
 
         let found = routes(&shown, "app", "session").unwrap();
 
-        let route = |name: &str, ends_clients| Route { name: name.to_owned(), ends_clients };
+        let route = |name: &str, by_session| Route { name: name.to_owned(), by_session };
         assert_eq!(found, [route("app", false), route("app_batch", true)]);
     }
 
@@ -205,7 +238,7 @@ mod tests {
     fn a_pool_for_any_name_is_asked_by_ours() {
         let found = routes(&rows(&["name|database|paused", "pgbouncer|pgbouncer|0"]), "app", "transaction").unwrap();
 
-        assert_eq!(found, [Route { name: "app".to_owned(), ends_clients: false }]);
+        assert_eq!(found, [Route { name: "app".to_owned(), by_session: false }]);
     }
 
     #[test]

@@ -15,13 +15,18 @@ use std::path::Path;
 /// The longest report that is read; ours are one line.
 const REPORT: u64 = 1 << 20;
 
-/// What pgbackup reports.
-#[derive(Debug, Deserialize)]
+/// What was made.
+#[derive(Debug)]
 pub struct Backup {
     /// The archive.
     pub path: String,
-    /// What pgbackup says of it.
-    pub message: String,
+}
+
+/// What pgbackup reports of one database.
+#[derive(Debug, Default, Deserialize)]
+struct Report {
+    path: Option<String>,
+    message: Option<String>,
 }
 
 /// Backs up a database of the server into a directory.
@@ -34,26 +39,26 @@ pub fn back_up(cli: &Cli, target: &Target, database: &str, dir: &Path) -> Result
     let mut report = String::new();
     running.stdout()?.take(REPORT).read_to_string(&mut report).context("cannot read from pgbackup")?;
     let finished = running.finish(None)?;
+    let report: Report = serde_json::from_str(report.trim_end()).unwrap_or_default();
     // A warning is a backup: half of the rows gone may be the very reason for the restore.
-    if finished.status.code() != Some(1) {
-        finished.success().with_context(|| format!("cannot back up database {database:?} as it is now"))?;
-    }
-    let backup: Backup = serde_json::from_str(report.trim_end())
-        .map_err(|_| anyhow!("pgbackup reports no backup: {}", finished.said()))
-        .hint("is the pgbackup beside this program of the same version?")?;
+    let is_made = matches!(finished.status.code(), Some(0 | 1));
+    let (true, Some(path)) = (is_made, report.path) else {
+        common::interrupt::check()?;
+        let why = report.message.unwrap_or_else(|| finished.said());
+        return Err(anyhow!("cannot back up database {database:?} as it is now: {why}"))
+            .hint("pgbackup beside this program makes that backup; try it by itself");
+    };
     if finished.status.code() == Some(1) {
-        common::warn!("the backup of {database:?} as it is now: {}", backup.message);
+        common::warn!("the backup of {database:?} as it is now: {}", report.message.unwrap_or_default());
     }
-    Ok(backup)
+    Ok(Backup { path })
 }
 
 fn command(cli: &Cli, target: &Target, database: &str, dir: &Path) -> Result<Program> {
     let program = sibling("pgbackup", cli)?.args(["--dir"]).arg(dir);
     if let Some(file) = &cli.env_file {
-        ensure!(
-            !database.contains(['=']) && !database.contains("://"),
-            "cannot name database {database:?} beside --env-file"
-        );
+        let is_plain = !database.starts_with('-') && !database.contains('=') && !database.contains("://");
+        ensure!(is_plain, "cannot name database {database:?} beside --env-file");
         return Ok(program.arg("--env-file").arg(file).arg(database));
     }
     if target.access.foreign.is_some() {

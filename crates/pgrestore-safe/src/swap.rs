@@ -14,7 +14,7 @@ use crate::target::Target;
 use anyhow::{Result, anyhow, ensure};
 use common::failpoint;
 use common::hint::{self, Hint as _};
-use common::pg::quote::identifier;
+use common::pg::quote::{identifier, literal};
 use common::pg::session::Session;
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,7 @@ impl Swap {
         let mut holder = target.maintenance()?;
         database::require(&mut ender, &self.out)?;
         database::require(&mut ender, &self.coming)?;
+        self.refuse_hindrances(&mut ender)?;
         let began = Instant::now();
         for attempt in 1.. {
             match self.rename(&mut holder, &mut ender) {
@@ -163,21 +164,40 @@ impl Swap {
         Ok(())
     }
 
+    /// What a rename would wait for in vain, five seconds without service each time.
+    fn refuse_hindrances(&self, session: &mut Session) -> Result<()> {
+        let stuck: Vec<String> = session.ask(&format!(
+            "SELECT COALESCE(pg_catalog.json_agg(DISTINCT r.rolname), '[]') {} AND {MAY_END} IS NOT TRUE",
+            self.of_sessions()
+        ))?;
+        if !stuck.is_empty() {
+            return Err(hint::with(anyhow!("sessions in {:?} cannot be ended", self.out.name), advice(&stuck)));
+        }
+        let prepared: Vec<String> = session.ask(&format!(
+            "SELECT COALESCE(pg_catalog.json_agg(gid), '[]') FROM pg_catalog.pg_prepared_xacts \
+             WHERE database OPERATOR(pg_catalog.=) {}",
+            literal(&self.out.name)?
+        ))?;
+        if prepared.is_empty() {
+            return Ok(());
+        }
+        Err(anyhow!("database {:?} has prepared transactions: {}", self.out.name, prepared.join(", ")))
+            .hint("in it, run COMMIT PREPARED or ROLLBACK PREPARED for each: no session can be ended to be rid of them")
+    }
+
     fn explained(&self, error: anyhow::Error, session: &mut Session) -> anyhow::Error {
         let roles = self.sessions(session).unwrap_or_default();
         let error = error.context(format!("cannot rename {:?}", self.out.name));
-        if roles.is_empty() {
-            return error;
-        }
-        hint::with(
-            error,
-            format!(
-                "sessions of {} stay connected: end them, or GRANT pg_signal_backend to the role that restores; those of \
-                 a superuser only a superuser can end",
-                roles.join(", ")
-            ),
-        )
+        if roles.is_empty() { error } else { hint::with(error, advice(&roles)) }
     }
+}
+
+fn advice(roles: &[String]) -> String {
+    format!(
+        "sessions of {} stay connected: end them, or GRANT pg_signal_backend to the role that restores; those of a \
+         superuser only a superuser can end",
+        roles.join(", ")
+    )
 }
 
 /// Whether the session `a` of role `r` may be ended by us; for one that may not, pg_terminate_backend is an error.
