@@ -15,6 +15,8 @@ mod locks;
 mod matrix;
 mod names;
 mod place;
+mod restore_place;
+mod restore_swap;
 mod retention;
 mod round_trip;
 mod secrets;

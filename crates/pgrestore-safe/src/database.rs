@@ -64,6 +64,11 @@ pub fn require(session: &mut Session, expected: &Identity) -> Result<()> {
     }
 }
 
+/// The database to connect to for work on another one: none can be renamed from within.
+pub fn maintenance(name: &str) -> &'static str {
+    if name == "postgres" { "template1" } else { "postgres" }
+}
+
 /// The names of all databases.
 ///
 /// # Errors

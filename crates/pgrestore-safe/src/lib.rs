@@ -18,6 +18,7 @@ mod into;
 mod load;
 mod names;
 mod pool;
+mod preflight;
 mod prove;
 mod records;
 mod recover;

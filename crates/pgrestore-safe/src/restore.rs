@@ -4,6 +4,7 @@ use crate::cli::Cli;
 use crate::database;
 use crate::exchange::Exchange;
 use crate::load::{self, Loaded, Order};
+use crate::preflight::{self, Application, Needs};
 use crate::prove::{self, Proof};
 use crate::select::{self, Source};
 use crate::side::{self, Facts};
@@ -52,6 +53,10 @@ pub fn run(cli: &Cli, now: Stamp) -> Result<Vec<Item>> {
         Err(error) => return Ok(vec![Item::failed(&target.name, Status::Critical, &error)]),
     };
     let facts = Facts::of(&mut target.maintenance()?, &target.name)?;
+    let problems = preflight::check(&target, &facts, &needs(&source), application(&exchange))?;
+    if !problems.is_empty() {
+        return Ok(problems);
+    }
     let restore = Restore { cli, target: &target, source: &source, facts: &facts, exchange, now, began };
     if cli.dry_run {
         return restore.rehearse();
@@ -193,6 +198,22 @@ impl Restore<'_> {
             Err(also) => error.context(format!("the side database stays ({also:#})")),
         }
     }
+}
+
+fn needs(source: &Source) -> Needs {
+    let of = source.manifest().and_then(|manifest| manifest.source.as_ref());
+    Needs {
+        roles: source.needs.roles.clone(),
+        extensions: source.needs.extensions.clone(),
+        kinds: source.kinds().clone(),
+        version_num: of.map_or(0, |of| of.version_num),
+        size_bytes: of.map_or(0, |of| of.size_bytes),
+    }
+}
+
+fn application(exchange: &Exchange<'_>) -> Application {
+    let is_stopped = exchange.application.is_some() || exchange.pool.is_some();
+    if is_stopped { Application::Stopped } else { Application::Running }
 }
 
 /// A name as a word of a shell.

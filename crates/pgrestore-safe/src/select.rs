@@ -321,6 +321,11 @@ impl Source {
         }
     }
 
+    /// The kinds of its entries.
+    pub fn kinds(&self) -> &BTreeSet<String> {
+        &self.kinds
+    }
+
     /// Whether every entry is of a kind that we know.
     pub fn is_known(&self) -> bool {
         self.kinds.iter().all(|kind| KNOWN.contains(&kind.as_str()))

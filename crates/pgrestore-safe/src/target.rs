@@ -1,6 +1,7 @@
 //! The database that is to be replaced, and sessions with its server.
 
 use crate::cli::Cli;
+use crate::database;
 use anyhow::{Context as _, Result, anyhow};
 use common::hint::Hint as _;
 use common::pg::client::{Access, Client, Clients, unprivileged};
@@ -80,8 +81,7 @@ impl Target {
     ///
     /// What psql says.
     pub fn maintenance(&self) -> Result<Session> {
-        let name = if self.name == "postgres" { "template1" } else { "postgres" };
-        self.session(name)
+        self.session(database::maintenance(&self.name))
     }
 
     /// A session in a database of the server.

@@ -17,6 +17,8 @@ pub struct Facts {
     pub row: Row,
     /// The tablespace that its objects are in unless they say otherwise.
     pub tablespace: String,
+    /// The one that a new database gets where none is named; to name that one, too, would take a right on it.
+    pub template_tablespace: String,
     /// Its comment.
     pub comment: Option<String>,
     /// Who may do what; `None` where nothing was ever granted or revoked.
@@ -88,6 +90,8 @@ pub const QUESTION: &str = "SELECT COALESCE((SELECT pg_catalog.json_build_object
     'owner', pg_catalog.pg_get_userbyid(d.datdba), \
     'encoding', pg_catalog.pg_encoding_to_char(d.encoding), \
     'tablespace', t.spcname, \
+    'template_tablespace', (SELECT s.spcname FROM pg_catalog.pg_tablespace AS s JOIN pg_catalog.pg_database AS o \
+        ON o.dattablespace OPERATOR(pg_catalog.=) s.oid WHERE o.datname OPERATOR(pg_catalog.=) 'template0'), \
     'comment', pg_catalog.shobj_description(d.oid, 'pg_database'), \
     'grants', CASE WHEN d.datacl IS NOT NULL THEN (SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(\
         'grantor', pg_catalog.pg_get_userbyid(a.grantor), \
@@ -115,14 +119,16 @@ impl Facts {
     pub fn create(&self, name: &str, owner: &str) -> Result<String> {
         // From template0: what somebody has put into template1 would collide with the backup.
         let mut statement = format!(
-            "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {} TABLESPACE {}",
+            "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}",
             identifier(name)?,
             identifier(owner)?,
             literal(&self.encoding)?,
             literal(&self.row.collate)?,
             literal(&self.row.ctype)?,
-            identifier(&self.tablespace)?,
         );
+        if self.tablespace != self.template_tablespace {
+            statement += &format!(" TABLESPACE {}", identifier(&self.tablespace)?);
+        }
         let locale = || self.row.locale.as_deref().unwrap_or_default();
         match self.row.provider.as_str() {
             // The default in every version; 14 does not know the word.
