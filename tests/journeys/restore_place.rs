@@ -1,8 +1,12 @@
 //! A server with a database `app`, a backup of it, and what happened to it since: what journeys of a restore begin with.
 
-use crate::place::{FAILPOINT, Place, make_directory};
+use crate::place::{FAILPOINT, Place, label_of, make_directory};
 use harness::{Postgres, Ran, Tool};
 use std::path::PathBuf;
+
+/// What happened to the database after its backup.
+pub const RUIN: &str = "DELETE FROM customers WHERE id > 10; CREATE TABLE IF NOT EXISTS since (x int); \
+    ALTER TABLE since OWNER TO owner";
 
 /// The place, with the record of restores in `state`.
 pub struct Ruined {
@@ -23,8 +27,8 @@ impl Ruined {
         place.pg.sql_in("app", "ALTER SCHEMA public OWNER TO pg_database_owner; ALTER TABLE customers OWNER TO owner");
         place.pg.sql_in("app", "ALTER VIEW first_ones OWNER TO owner");
         place.pg.sql(sql);
-        let label = place.back_up();
-        place.pg.sql_in("app", "DELETE FROM customers WHERE id > 10; CREATE TABLE since (x int)");
+        let label = label_of(&place.pgbackup().arg("app").run());
+        place.pg.sql_in("app", RUIN);
         Self { place, label }
     }
 
@@ -38,9 +42,9 @@ impl Ruined {
         tool.arg("--pg-bin").arg(self.pg().bin()).args(["--state-dir", "state"])
     }
 
-    /// `pgrestore-safe latest --dir backups --to app --yes`.
+    /// `pgrestore-safe LABEL --dir backups --to app --yes`: `latest` would be the safety backup from the second time on.
     pub fn restore(&self) -> Tool {
-        self.tool().args(["latest", "--dir", "backups", "--to", "app", "--yes"])
+        self.tool().args([&self.label, "--dir", "backups", "--to", "app", "--yes"])
     }
 
     /// The same, killed at a failpoint.

@@ -1,7 +1,7 @@
 //! A whole restore: what hangs on the database, what is refused, and what a kill at any place leaves.
 
-use crate::place::{days, names_in};
-use crate::restore_place::Ruined;
+use crate::place::{days, label_of, names_in};
+use crate::restore_place::{RUIN, Ruined};
 use harness::Postgres;
 use std::collections::BTreeSet;
 use std::fs;
@@ -124,13 +124,13 @@ fn every_reason_to_refuse_is_said_at_once_and_nothing_is_made() {
 fn missing_roles_and_a_full_disk_are_known_before_anything_is_loaded() {
     let ruined = Ruined::with(Postgres::start(), "CREATE ROLE gone");
     ruined.pg().sql_in("app", "CREATE TABLE of_gone (); ALTER TABLE of_gone OWNER TO gone");
-    let label = ruined.place.back_up();
+    let label = label_of(&ruined.place.pgbackup().args(["--accept-source", "app"]).run().code(0));
     ruined.pg().sql_in("app", "DROP OWNED BY gone; DROP ROLE gone");
     let mut manifest = ruined.place.manifest(&label);
     manifest.source.as_mut().unwrap().size_bytes = 1 << 60;
     ruined.place.write(&manifest);
 
-    let ran = ruined.restore().run().stdout_is("").code(3);
+    let ran = ruined.tool().args([&label, "--dir", "backups", "--to", "app", "--yes"]).run().stdout_is("").code(3);
 
     ran.stderr_has("missing: gone").stderr_has("gunzip -c globals").stderr_has("the database had 1");
     assert_eq!(ruined.databases(), ["app"]);
@@ -235,8 +235,6 @@ fn killed_anywhere_a_restore_leaves_one_of_the_two_and_recover_ends_it() {
     let names = failpoints(&["restore.rs", "side.rs", "exchange.rs", "swap.rs"]);
     assert!(names.len() >= 14, "{names:?}");
     let ruined = Ruined::new();
-    let ruin =
-        || ruined.pg().sql_in("app", "DELETE FROM customers WHERE id > 10; CREATE TABLE IF NOT EXISTS since (x int)");
     for name in &names {
         let check = if name.ends_with("back") { "false" } else { "true" };
         let backup = ruined.place.backups().join(&ruined.label);
@@ -264,7 +262,7 @@ fn killed_anywhere_a_restore_leaves_one_of_the_two_and_recover_ends_it() {
         let drop_old = ruined.tool().args(["--drop-old", "--yes", "--no-safety-backup"]);
         drop_old.run().code(0);
         assert_eq!(ruined.databases(), ["app"], "{name}");
-        ruin();
+        ruined.pg().sql_in("app", RUIN);
     }
     ruined.restore().run().code(0);
     assert_eq!((ruined.live(), ruined.loading_roles().as_str()), ("whole", ""));

@@ -53,6 +53,15 @@ pub struct Loaded {
     pub rows: u64,
 }
 
+/// Removes the loading role of a killed run that is on record by name.
+///
+/// # Errors
+///
+/// What the server says.
+pub fn remove_role(target: &Target, role: &str) -> Result<()> {
+    login::remove_left(&mut target.maintenance()?, role)
+}
+
 /// Makes the database by `create`, which gets its owner for the time of the load, and loads it.
 ///
 /// What fails on several connections is begun anew on one, in the order of the dump: a CHECK that looks into another

@@ -8,6 +8,7 @@ use crate::app::Told;
 use crate::cli::Cli;
 use crate::drop_old;
 use crate::exchange::Exchange;
+use crate::load;
 use crate::pool::Pool;
 use crate::side;
 use crate::state::{Act, Held, Run, Step};
@@ -49,7 +50,14 @@ pub fn run(cli: &Cli, target: &Target, held: &mut Held<'_>) -> Result<Item> {
 /// As [`side::discard`].
 pub fn clear(target: &Target, held: &mut Held<'_>) -> Result<()> {
     match held.run()?.act {
-        Act::Restore => side::discard(held, target),
+        Act::Restore => {
+            let role = held.run()?.role.clone();
+            side::discard(held, target)?;
+            if let Some(Err(error)) = role.map(|role| load::remove_role(target, &role)) {
+                common::info!("the role that loaded stays for the next restore to sweep: {error:#}");
+            }
+            Ok(())
+        }
         // It made nothing.
         Act::Undo | Act::Drop => held.abandon(),
     }

@@ -134,6 +134,19 @@ pub fn sweep(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
+/// Removes the role of a killed run that is on record by name.
+///
+/// # Errors
+///
+/// What the server says: it still owns something.
+pub fn remove_left(session: &mut Session, role: &str) -> Result<()> {
+    // A record may also name the operator's own role, or the owner of the database.
+    if !role.starts_with(PREFIX) {
+        return Ok(());
+    }
+    session.run(&format!("DROP ROLE IF EXISTS {}", quote::identifier(role)?))
+}
+
 impl Loader {
     /// Opens the first session; where the socket lets no password in, over the loopback interface.
     ///
