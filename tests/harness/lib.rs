@@ -34,4 +34,4 @@ pub use running::Running;
 pub use sampler::{Sampler, sampler};
 pub use sandbox::Sandbox;
 pub use tool::Tool;
-pub use users::{app_user, is_root};
+pub use users::{app_user, is_root, verify_user};

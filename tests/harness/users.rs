@@ -12,6 +12,9 @@ const APP_ID: u32 = 61_234;
 /// Made when there is no `postgres`: initdb looks its caller up in passwd, so a bare number is not enough.
 const MADE_FOR_TESTS: &str = "nightshift-test";
 
+/// Whom backup-verify runs throw-away servers as.
+const VERIFY: &str = "nightshift-verify";
+
 /// A user id and its group id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ids {
@@ -47,16 +50,31 @@ fn find(name: &str) -> Option<Ids> {
     Some(Ids { uid: user.uid.as_raw(), gid: user.gid.as_raw() })
 }
 
-#[expect(clippy::print_stderr, reason = "whoever runs the tests is told that they add a user")]
+/// Makes sure that there is the user whom backup-verify runs throw-away servers as, and returns its id.
+///
+/// # Panics
+///
+/// When the tests do not run as root, or it cannot be made.
+#[must_use]
+pub fn verify_user() -> u32 {
+    static USER: OnceLock<Ids> = OnceLock::new();
+    assert!(is_root(), "a test that changes users must run as root: `sudo make test`, or the root container of CI");
+    USER.get_or_init(|| find(VERIFY).unwrap_or_else(|| make_user(VERIFY))).uid
+}
+
 fn make() -> Ids {
-    eprintln!("tests: PostgreSQL refuses to run as root, so a system user {MADE_FOR_TESTS:?} is made now");
+    make_user(MADE_FOR_TESTS)
+}
+
+#[expect(clippy::print_stderr, reason = "whoever runs the tests is told that they add a user")]
+fn make_user(name: &str) -> Ids {
+    eprintln!("tests: PostgreSQL refuses to run as root, so a system user {name:?} is made now");
     let status = Command::new("useradd")
-        .args(["--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", MADE_FOR_TESTS])
+        .args(["--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", name])
         .status()
         .expect("run useradd");
     // It also fails when another test process made the user a moment ago; then there is one.
-    find(MADE_FOR_TESTS)
-        .unwrap_or_else(|| panic!("useradd {MADE_FOR_TESTS} failed ({status}): make a user `postgres` by hand"))
+    find(name).unwrap_or_else(|| panic!("useradd {name} failed ({status}): make the user by hand"))
 }
 
 /// Gives `path` to the server's user, if it is not us.

@@ -31,4 +31,5 @@ mod verify;
 mod verify_against;
 mod verify_damage;
 mod verify_foreign;
+mod verify_restored;
 mod versions;

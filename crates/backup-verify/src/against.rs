@@ -11,9 +11,10 @@
 
 use crate::compare::{Comparison, Differences, Rows, Rules, Side, Statements};
 use crate::redump::{Database, Manner};
-use crate::{keys, wording};
+use crate::seen::Seen;
+use crate::{asserts, keys, wording};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use common::backup::foreign::{self, Seen};
+use common::backup::foreign;
 use common::backup::found::{self, Found};
 use common::backup::index::Record;
 use common::backup::manifest::{Content, Kind, Manifest};
@@ -43,60 +44,93 @@ pub struct Compared {
 pub enum Trouble {
     /// The backup is damaged.
     Backup(anyhow::Error),
+    /// A server did not accept it.
+    Restore(anyhow::Error),
     /// Something else stood in the way.
     Judging(anyhow::Error),
 }
 
 /// Compares a database with the backup that a path names, and says how it went.
-pub fn item(path: &Path, clients: &Clients, access: Access) -> Item {
+pub fn item(path: &Path, seen: &Seen, asserts: &[String], clients: &Clients, access: Access) -> Item {
     let began = Instant::now();
     let subject = dirfd::shown(path);
-    let (database, label, compared) = match Database::open(clients, access) {
+    let (database, label, compared) = match Database::open(clients, access.clone()) {
         Err(error) => return Item::failed(subject, Status::Unknown, &error),
         Ok(database) if found::is_ours(path) => match Found::open(path) {
             Err(error) => return crate::failed(subject, &error),
             Ok(found) => {
-                let compared = compare(&found, &database);
+                let compared = compare(&found, seen, &database);
                 (database, Some(found.manifest.label), compared)
             }
         },
         Ok(database) => {
-            let compared = compare_foreign(path, clients, &database);
+            let compared = compare_foreign(path, seen, clients, &database);
             (database, None, compared)
         }
     };
-    match compared {
-        Err(Trouble::Backup(error)) => crate::failed(subject, &error),
+    let asked = |compared: Compared| asserts::ask(asserts, clients, &access).map(|said| (compared, said));
+    match compared.and_then(|compared| asked(compared).map_err(Trouble::Judging)) {
+        Err(Trouble::Backup(error) | Trouble::Restore(error)) => crate::failed(subject, &error),
         Err(Trouble::Judging(error)) => Item::failed(subject, Status::Unknown, &error),
-        Ok(compared) => {
-            let item = compared.item(subject, &format!("database {}", database.name()), began.elapsed());
-            let item = item.with(keys::DATABASE, Value::Text(database.name().to_owned()));
-            match label {
-                Some(label) => item.with(keys::LABEL, Value::Text(label)),
-                None => item,
-            }
+        Ok((compared, complaints)) => {
+            let place = Place { what: &format!("database {}", database.name()), depth: "against", done: "compared" };
+            let mut item = compared.item(subject, &place, began.elapsed());
+            item.fields.push((keys::DATABASE, Value::Text(database.name().to_owned())));
+            item.fields.extend(label.map(|label| (keys::LABEL, Value::Text(label))));
+            complain(&mut item, [seen.complaints(), complaints].concat());
+            item
         }
     }
 }
 
+/// Makes an item CRITICAL by what else is wrong, which it then says first.
+pub fn complain(item: &mut Item, complaints: Vec<String>) {
+    if complaints.is_empty() {
+        return;
+    }
+    item.status = Status::Critical;
+    item.message = format!("{}; {}", wording::first(&complaints), item.message);
+    item.fields.push((keys::COMPLAINTS, Value::Texts(complaints)));
+}
+
+/// Where something was compared, and how that is called.
+#[derive(Debug)]
+pub struct Place<'a> {
+    /// `database app`, `the restored database`.
+    pub what: &'a str,
+    /// The depth in the report.
+    pub depth: &'static str,
+    /// `compared`, `restored`.
+    pub done: &'static str,
+}
+
 impl Compared {
+    /// What the comparison says of the backup.
+    pub fn status(&self) -> Status {
+        match (self.differences.found.is_empty(), self.differences.doubts.is_empty()) {
+            (false, _) => Status::Critical,
+            (true, false) => Status::Warning,
+            (true, true) => Status::Ok,
+        }
+    }
+
     /// What is said of it; all differences are in the fields, the first in the message.
-    pub fn item(self, subject: String, place: &str, took: Duration) -> Item {
+    pub fn item(self, subject: String, place: &Place<'_>, took: Duration) -> Item {
+        let status = self.status();
         let Self { differences: Differences { found, doubts, notes }, content } = self;
+        let Place { what, depth, done } = place;
         let rows = crate::rows_of_tables(&content);
-        let (status, message) = match (found.is_empty(), doubts.is_empty()) {
-            (false, _) => (Status::Critical, format!("{place} differs: {}", wording::first(&found))),
-            (true, false) => (Status::Warning, format!("{place}: {}", wording::first(&doubts))),
-            (true, true) => {
-                (Status::Ok, format!("{rows} in {place} as recorded, compared in {}", units::duration(took)))
+        let message = match status {
+            Status::Critical | Status::Unknown => format!("{what} differs: {}", wording::first(&found)),
+            Status::Warning => format!("{what}: {}", wording::first(&doubts)),
+            Status::Ok if notes.is_empty() => format!("{rows} as recorded, {done} in {}", units::duration(took)),
+            Status::Ok => {
+                let noted = wording::first(&notes);
+                format!("{rows} as recorded, {done} in {}; but note: {noted}", units::duration(took))
             }
         };
-        let message = match (status, notes.len()) {
-            (Status::Ok, 1..) => format!("{message}; note: {}", wording::first(&notes)),
-            _ => message,
-        };
         let mut item = Item::new(subject, status, message)
-            .with(keys::DEPTH, Value::Text("against".to_owned()))
+            .with(keys::DEPTH, Value::Text((*depth).to_owned()))
             .with(keys::TABLES, Value::Count(content.tables))
             .with(keys::ROWS, Value::Count(content.rows))
             .with(keys::DIFFERENT, Value::Count(found.len() as u64))
@@ -115,8 +149,23 @@ impl Compared {
 /// # Errors
 ///
 /// See [`Trouble`].
-pub fn compare(found: &Found, database: &Database<'_>) -> Result<Compared, Trouble> {
-    let manner = manner(&found.manifest).map_err(Trouble::Judging)?;
+pub fn compare(found: &Found, seen: &Seen, database: &Database<'_>) -> Result<Compared, Trouble> {
+    compare_by(manner(&found.manifest).map_err(Trouble::Judging)?, found, seen, database)
+}
+
+/// Compares a database that the backup was restored into, as its superuser.
+///
+/// # Errors
+///
+/// See [`Trouble`].
+pub fn compare_restored(found: &Found, database: &Database<'_>) -> Result<Compared, Trouble> {
+    let mut manner = manner(&found.manifest).map_err(Trouble::Judging)?;
+    // Whose rights were borrowed for the first dump does not matter to a superuser.
+    manner.options.retain(|word| !word.starts_with("--role="));
+    compare_by(manner, found, &Seen::default(), database)
+}
+
+fn compare_by(manner: Manner, found: &Found, seen: &Seen, database: &Database<'_>) -> Result<Compared, Trouble> {
     stored::check_small(found).map_err(Trouble::Backup)?;
     let mut index = found.index().map_err(Trouble::Backup)?;
     let mut next = || index.next_record().context("the index is damaged");
@@ -128,7 +177,7 @@ pub fn compare(found: &Found, database: &Database<'_>) -> Result<Compared, Troub
     };
     let mut comparison = Comparison::default();
     let mut damage = None;
-    let content = database.dump(&manner, |record| {
+    let content = database.dump(&manner, seen, |record| {
         comparison.take(Side::Found, record)?;
         // By turns, so that equal records meet soon.
         match next() {
@@ -186,16 +235,21 @@ fn statements(manifest: &Manifest, client: Version, server: Version) -> Statemen
 /// # Errors
 ///
 /// See [`Trouble`].
-pub fn compare_foreign(path: &Path, clients: &Clients, database: &Database<'_>) -> Result<Compared, Trouble> {
+pub fn compare_foreign(
+    path: &Path,
+    seen: &Seen,
+    clients: &Clients,
+    database: &Database<'_>,
+) -> Result<Compared, Trouble> {
     let mut comparison = Comparison::default();
     let mut traits = Traits::default();
     let mut failure = None;
-    let mut seen = |seen: Seen<'_>| {
-        let Seen::Record(record) = seen else { return };
+    let mut each = |seen: foreign::Seen<'_>| {
+        let foreign::Seen::Record(record) = seen else { return };
         traits.look_at(&record);
         failure = failure.take().or_else(|| comparison.take(Side::Recorded, record).err());
     };
-    let judged = foreign::judge(path, clients, &mut seen).map_err(Trouble::Judging)?.map_err(Trouble::Backup)?;
+    let judged = foreign::judge(path, clients, &mut each).map_err(Trouble::Judging)?.map_err(Trouble::Backup)?;
     if judged.kind == Kind::Globals {
         return Err(Trouble::Judging(anyhow!("a dump of a whole server cannot be compared with a database")));
     }
@@ -208,7 +262,7 @@ pub fn compare_foreign(path: &Path, clients: &Clients, database: &Database<'_>) 
         .hint("its line \"-- Dumped by pg_dump version\" is needed")
         .map_err(Trouble::Judging)?;
     let manner = Manner { client_major, options: traits.options() };
-    let taken = database.dump(&manner, |record| comparison.take(Side::Found, record));
+    let taken = database.dump(&manner, seen, |record| comparison.take(Side::Found, record));
     let content = taken.map_err(Trouble::Judging)?;
     let rules = Rules { statements: Statements::Present, rows: Rows::Number, configuration: database.configuration() };
     let mut differences = comparison.finish(&rules);

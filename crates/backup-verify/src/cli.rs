@@ -48,6 +48,21 @@ pub struct Cli {
     #[arg(long, value_name = "DATABASE|URI", conflicts_with = "depth", help_heading = "What to check")]
     pub against: Option<String>,
 
+    /// Tables that must be in it, with rows, separated by commas: SCHEMA.TABLE, or TABLE in any schema
+    ///
+    /// The rows of a partitioned table are those of its partitions. Looks at the dump with --depth content or restored,
+    /// and at the database with --against.
+    #[arg(long, value_name = "TABLE,TABLE", value_delimiter = ',', help_heading = "What to check")]
+    pub require_table: Vec<String>,
+
+    /// Ask the restored database, or the one of --against, for something that must be true; may be repeated
+    ///
+    /// One query that yields one row: 'SELECT count(*) > 1000 FROM public.users'. Names are written with their schema,
+    /// because search_path is empty. It is asked in a read-only transaction by a role that is no superuser, and may take
+    /// ten minutes.
+    #[arg(long, value_name = "SQL", help_heading = "What to check")]
+    pub assert: Vec<String>,
+
     /// Read the server of --against from an application's own .env file
     ///
     /// Takes DATABASE_URL as SQLAlchemy, Prisma, Django and Rails write it, or DB_HOST and friends; --against then names
@@ -59,18 +74,42 @@ pub struct Cli {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = HOW)]
     pub threads: Option<u16>,
 
+    /// Make the throw-away cluster of --depth restored here
+    /// [default: /var/lib/nightshift/verify for root, else ~/.cache/nightshift/verify]
+    ///
+    /// Rows lie here as plain text while it runs, readable by the cluster's user and root only: name an encrypted file
+    /// system, or one in memory, where that matters. It is gone when the run ends; what a killed run left, the next
+    /// one removes. There must be room for the database as it is, a quarter more, and 256 MiB.
+    #[arg(long, value_name = "DIR", help_heading = RESTORED)]
+    pub work_dir: Option<PathBuf>,
+
+    /// Restore into a new database of this server instead, and drop it afterwards
+    ///
+    /// A URI or keywords, without a password; roles, tablespaces and extensions that the dump names have to be there.
+    #[arg(long, value_name = "URI", conflicts_with_all = ["work_dir", "against"], help_heading = RESTORED)]
+    pub server: Option<String>,
+
+    /// Extensions that are not trusted and may be made all the same, separated by commas
+    ///
+    /// Their scripts run as superuser of the throw-away server.
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', help_heading = RESTORED)]
+    pub allow_extension: Vec<String>,
+
     /// Restore on this many connections [default: number of cores, at most 8]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = HOW)]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = RESTORED)]
     pub jobs: Option<u16>,
 
     /// Take the programs of PostgreSQL from this directory only
     ///
     /// pg_restore turns pg_dump's own formats (custom, directory, tar) into SQL that can be read, and connects nowhere;
-    /// psql and pg_dump ask and dump the database of --against.
+    /// psql and pg_dump ask and dump a database; initdb and postgres make a throw-away server.
     #[arg(long, value_name = "DIR", help_heading = HOW)]
     pub pg_bin: Option<PathBuf>,
 
     /// As root, run the programs of PostgreSQL, bzip2 and xz as this user [default: postgres, else nobody]
+    ///
+    /// The throw-away server of --depth restored runs what the dump defines, so it runs as a user of its own by default:
+    /// nightshift-verify. It may be any but root and one who owns a running server.
     #[arg(long, value_name = "USER", help_heading = HOW)]
     pub run_as: Option<String>,
 
@@ -106,6 +145,7 @@ pub struct Cli {
 }
 
 const HOW: &str = "How";
+const RESTORED: &str = "How to restore";
 const THRESHOLDS: &str = "Thresholds, for the newest backup of each database in a DIR";
 
 /// How deep to look.
@@ -117,11 +157,47 @@ pub enum Depth {
     Stored,
     /// Also inflate: plain digest, structure, entries, rows and their digests, end marker
     Content,
-    /// Restore into a throw-away server and compare: not built yet
+    /// Also restore into a throw-away server, dump it again, and compare every row, entry and value
     Restored,
 }
 
 impl Cli {
+    /// What is checked of a backup where nothing else is said.
+    pub fn depth_of_path(&self) -> Depth {
+        self.depth.unwrap_or(Depth::Content)
+    }
+
+    /// What is checked of the backups in a DIR where nothing else is said.
+    pub fn depth_of_place(&self) -> Depth {
+        let default = if self.require_table.is_empty() { Depth::Stored } else { Depth::Content };
+        self.depth.unwrap_or(default)
+    }
+
+    /// An option that nothing would look at, and what it needs.
+    pub fn idle_option(&self) -> Option<(&'static str, &'static str)> {
+        let is_restored = self.depth == Some(Depth::Restored);
+        let restored = "it is for --depth restored";
+        let content = "it needs --depth content or restored";
+        [
+            (
+                "--require-table",
+                !self.require_table.is_empty() && self.depth.is_some_and(|it| it < Depth::Content),
+                content,
+            ),
+            (
+                "--assert",
+                !self.assert.is_empty() && !is_restored && self.against.is_none(),
+                "it asks a database: --depth restored, or --against",
+            ),
+            ("--work-dir", self.work_dir.is_some() && !is_restored, restored),
+            ("--server", self.server.is_some() && !is_restored, restored),
+            ("--allow-extension", !self.allow_extension.is_empty() && !is_restored, restored),
+        ]
+        .into_iter()
+        .find(|(_, is_idle, _)| *is_idle)
+        .map(|(option, _, advice)| (option, advice))
+    }
+
     /// An option that was given but judges only what lies in a DIR.
     pub fn option_for_places(&self) -> Option<&'static str> {
         let given = [
@@ -179,6 +255,8 @@ EXAMPLES
       17 * * * *  backup-verify -q --max-age 26h --shrink 50 --expect app,globals /srv/pg
   Every night, every row of every database, and what failed to dump:
       0 2 * * *  pgbackup --dir /srv/pg --all --format json | backup-verify -q -
+  Every night, the last proof: each restored into a throw-away server and compared with what was recorded:
+      0 2 * * *  pgbackup --dir /srv/pg --all --format json | backup-verify -q --depth restored -
   A dump that something else made, as far as it can be judged:
       pg_dump app | gzip >/srv/pg/by-hand.sql.gz
       backup-verify /srv/pg/by-hand.sql.gz
@@ -198,7 +276,8 @@ EXIT STATUS
 impl Tool for Cli {
     const NAME: &'static str = "backup-verify";
     const STYLE: Style = Style::Check;
-    const NEVER_FROM_ENVIRONMENT: &'static [&'static str] = &["against", "env-file", "pg-bin", "run-as"];
+    const NEVER_FROM_ENVIRONMENT: &'static [&'static str] =
+        &["against", "env-file", "server", "assert", "allow-extension", "work-dir", "pg-bin", "run-as"];
 
     fn common(&self) -> &CommonArgs {
         &self.common

@@ -3,6 +3,7 @@
 //! The same scanner that wrote the index reads the dump a second time, so the records must come out equal, one after the
 //! other; neither side is held in memory.
 
+use crate::seen::Seen;
 use anyhow::{Context as _, Result, bail, ensure};
 use common::backup::archive;
 use common::backup::found::Found;
@@ -19,11 +20,11 @@ use std::io::BufReader;
 /// # Errors
 ///
 /// The first thing that is not as recorded.
-pub fn check(found: &Found, threads: usize) -> Result<()> {
+pub fn check(found: &Found, threads: usize, seen: &Seen) -> Result<()> {
     stored::check_small(found)?;
     let manifest = &found.manifest;
     let mut expected = found.index()?;
-    let mut scanner = (manifest.kind != Kind::Stream).then(|| Scanner::new(manifest.kind));
+    let mut scanner = (manifest.kind != Kind::Stream).then(|| Scanner::new(manifest.kind).watch(seen.watch()));
     let mut progress = Progress::start(&manifest.subject, manifest.content.as_ref().map_or(0, |content| content.rows));
     let mut bytes = 0;
 
@@ -35,7 +36,10 @@ pub fn check(found: &Found, threads: usize) -> Result<()> {
         ensure!(bytes <= recorded.plain_bytes, "the dump has more than the {} bytes recorded", recorded.plain_bytes);
         if let Some(scanner) = &mut scanner {
             scanner.feed(piece).context("the dump is damaged")?;
-            scanner.records().try_for_each(|record| compare(&mut expected, &record))?;
+            scanner
+                .records()
+                .inspect(|record| seen.record(record))
+                .try_for_each(|record| compare(&mut expected, &record))?;
         }
         progress.update(scanner.as_ref().map_or(0, Scanner::rows), bytes);
         Ok(())
@@ -58,7 +62,10 @@ pub fn check(found: &Found, threads: usize) -> Result<()> {
         None => None,
         Some(scanner) => {
             let content = scanner.finish()?;
-            scanner.records().try_for_each(|record| compare(&mut expected, &record))?;
+            scanner
+                .records()
+                .inspect(|record| seen.record(record))
+                .try_for_each(|record| compare(&mut expected, &record))?;
             Some(content)
         }
     };

@@ -1,42 +1,53 @@
 //! Says whether a backup is really good.
 //!
 //! ```text
-//! operand -> place (catalog, newest) | path -> manifest -> list | stored | content -> verdict -> Item
+//! operand -> place (catalog, newest) | path -> manifest -> list | stored | content | restored -> verdict -> Item
+//! --against: backup -> index, database -> pg_dump -> compare -> Item
 //! ```
 //!
 //! A backup that is bad, or is not there, is an `Item`, and the others are still checked.
 
 mod against;
+mod asserts;
 pub mod cli;
+mod cluster;
 mod compare;
 mod content;
 mod expect;
+mod extensions;
 mod keys;
+mod names;
 mod operand;
 mod place;
 mod redump;
+mod required;
+mod restored;
+mod scratch;
+mod seen;
 mod shrink;
 mod verdict;
 mod wording;
 
 pub use cli::Cli;
 
+use against::{Place, Trouble};
 use anyhow::{Context as _, Result, anyhow, bail};
 use cli::Depth;
 use common::backup::catalog::{self, Backup};
 use common::backup::foreign;
 use common::backup::found::{self, Found};
-use common::backup::manifest::Content;
+use common::backup::manifest::{Content, Kind};
 use common::backup::stored;
 use common::cli::Tool as _;
 use common::dirfd::{self, Dir};
 use common::hint::{self, Hint as _};
 use common::pg::client::{Clients, unprivileged};
 use common::pg::place as address;
-use common::report::{Item, Report, Value};
+use common::report::{Item, Key, Report, Value};
 use common::status::Status;
 use common::units::{self, Stamp};
 use operand::Operand;
+use seen::Seen;
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -48,10 +59,10 @@ use std::time::{Duration, Instant, SystemTime};
 ///
 /// Standard input that names nothing or cannot be read; a threshold without a directory that it could judge.
 pub fn run(cli: &Cli) -> Result<Report> {
-    if cli.depth == Some(Depth::Restored) {
-        return Err(anyhow!("--depth restored is not built yet"))
-            .hint("--depth content reads every row; restore by hand now and then");
+    if let Some((option, advice)) = cli.idle_option() {
+        return Err(anyhow!("nothing would look at {option}")).hint(advice);
     }
+    cli.assert.iter().try_for_each(|assert| asserts::check(assert))?;
     let now = Stamp::from(SystemTime::now());
     let operands = operand::all(&cli.paths, std::io::stdin().lock())?;
     let places = operands.iter().filter(|operand| matches!(operand, Operand::Place(_))).count();
@@ -114,7 +125,7 @@ struct Check<'a> {
 impl Check<'_> {
     /// A backup by the path of any file of it.
     fn path(&self, path: &Path) -> Item {
-        let depth = self.cli.depth.unwrap_or(Depth::Content);
+        let depth = self.cli.depth_of_path();
         if !found::is_ours(path) {
             return self.foreign(path, depth);
         }
@@ -139,19 +150,78 @@ impl Check<'_> {
             item.hints.push(format!("read it again with --depth {}", verdict.depth));
             return item;
         }
-        let checked = match depth {
+        let seen = Seen::new(&self.cli.require_table);
+        let reads = depth.min(Depth::Content);
+        let checked = match reads {
             Depth::List => list(&found),
             Depth::Stored => stored::check(&found),
-            Depth::Content | Depth::Restored => content::check(&found, self.threads()),
+            Depth::Content | Depth::Restored => content::check(&found, self.threads(), &seen),
         };
         // Of what was not read to its end there is nothing to keep.
         if common::interrupt::requested().is_none() && !checked.as_ref().is_err_and(is_denied) {
             let status = if checked.is_ok() { Status::Ok } else { Status::Critical };
-            verdict::keep(&found, depth, status, self.now);
+            verdict::keep(&found, reads, status, self.now);
         }
-        match checked {
-            Ok(()) => good(subject, depth, &found, began.elapsed()),
-            Err(error) => failed(subject, &error),
+        let is_database = found.manifest.kind == Kind::Database;
+        let mut item = match checked {
+            Err(error) => return failed(subject, &error),
+            Ok(()) if depth == Depth::Restored && is_database => self.restored(subject, &found, &seen, began),
+            Ok(()) => good(subject, reads, &found, began.elapsed()),
+        };
+        if depth == Depth::Restored && !is_database {
+            item.message.push_str("; only a database can be restored into a throw-away server");
+        }
+        if reads == Depth::Content && is_database {
+            against::complain(&mut item, seen.complaints());
+        }
+        item
+    }
+
+    /// A backup whose content is good, restored.
+    fn restored(&self, subject: String, found: &Found, seen: &Seen, began: Instant) -> Item {
+        let proven = verdict::withdraw(found).map_err(Trouble::Judging).and_then(|()| self.prove(found, seen));
+        let restored::Proven { compared, complaints } = match proven {
+            Ok(proven) => proven,
+            Err(Trouble::Judging(error)) => return Item::failed(subject, Status::Unknown, &error),
+            Err(Trouble::Backup(error)) => return failed(subject, &error),
+            // Not kept beside it: what this server does not take another one may, and in a disaster it is all there is.
+            Err(Trouble::Restore(error)) => {
+                return Item::failed(subject, Status::Critical, &error.context("it cannot be restored"));
+            }
+        };
+        let status = compared.status();
+        verdict::keep(found, Depth::Restored, status, self.now);
+        let place = Place { what: "the restored database", depth: "restored", done: "restored" };
+        let mut item = compared.item(subject, &place, began.elapsed());
+        if status != Status::Critical {
+            item.fields.extend(facts(found));
+        }
+        against::complain(&mut item, complaints);
+        item
+    }
+
+    fn prove(&self, found: &Found, seen: &Seen) -> Result<restored::Proven, Trouble> {
+        let cli = self.cli;
+        let work = cli.work_dir.clone().unwrap_or_else(scratch::default_place);
+        let order = restored::Order {
+            found,
+            seen,
+            work: &work,
+            run_as: cli.run_as.as_deref(),
+            jobs: cli.jobs,
+            bin: cli.pg_bin.as_ref(),
+            allowed: &cli.allow_extension,
+            asserts: &cli.assert,
+            now: self.now,
+        };
+        match &cli.server {
+            // Which programs there are is asked as ourselves: the cluster's user may not exist.
+            None => restored::prove(&order, &Clients::new(Vec::new(), cli.pg_bin.clone(), None)),
+            Some(server) => {
+                let access = address::of_operand(server, None).map_err(Trouble::Judging)?;
+                let clients = self.clients().map_err(Trouble::Judging)?;
+                restored::prove_on(&order, &access, clients, cli.run_as.as_deref())
+            }
         }
     }
 
@@ -173,10 +243,21 @@ impl Check<'_> {
             item.hints.push("read it to its end with --depth content".to_owned());
             return item;
         }
-        match self.clients().and_then(|clients| foreign::judge(path, clients, &mut |_| {})) {
+        let seen = Seen::new(&self.cli.require_table);
+        match self.clients().and_then(|clients| foreign::judge(path, clients, &mut |piece| seen.foreign(&piece))) {
             Err(error) => Item::failed(subject, Status::Unknown, &error),
             Ok(Err(error)) => failed(subject, &error),
-            Ok(Ok(judged)) => good_foreign(subject, &judged, began.elapsed()),
+            Ok(Ok(judged)) => {
+                let mut item = good_foreign(subject, &judged, began.elapsed());
+                if depth == Depth::Restored {
+                    item.message.push_str("; only a backup of pgbackup can be restored into a throw-away server");
+                    item.status = Status::Unknown;
+                }
+                if judged.kind == Kind::Database {
+                    against::complain(&mut item, seen.complaints());
+                }
+                item
+            }
         }
     }
 
@@ -190,7 +271,8 @@ impl Check<'_> {
         let base = self.cli.env_file.as_deref().map(address::of_env_file).transpose()?;
         let access = address::of_operand(database, base.as_ref())?;
         let mut report = Report::new(Cli::NAME, Cli::STYLE, self.now);
-        report.push(against::item(&path, self.clients()?, access));
+        let seen = Seen::new(&self.cli.require_table);
+        report.push(against::item(&path, &seen, &self.cli.assert, self.clients()?, access));
         Ok(report)
     }
 
@@ -256,13 +338,21 @@ fn good(subject: String, depth: Depth, found: &Found, took: Duration) -> Item {
             format!("{what}, {} checked in {}", depth.word(), units::duration(took))
         }
     };
-    let mut item = Item::new(subject, Status::Ok, message)
-        .with(keys::LABEL, Value::Text(manifest.label.clone()))
-        .with(keys::DEPTH, Value::Text(depth.word().to_owned()))
-        .with(keys::STORED, Value::Bytes(archive.stored_bytes))
-        .with(keys::PLAIN, Value::Bytes(archive.plain_bytes));
+    let mut item = Item::new(subject, Status::Ok, message).with(keys::DEPTH, Value::Text(depth.word().to_owned()));
+    item.fields.extend(facts(found));
     if let Some(content) = content {
         item = item.with(keys::TABLES, Value::Count(content.tables)).with(keys::ROWS, Value::Count(content.rows));
     }
-    item.with(keys::STARTED, Value::At(manifest.started_at)).with(keys::DURATION, Value::Seconds(took))
+    item.with(keys::DURATION, Value::Seconds(took))
+}
+
+/// What the manifest of a good backup says of it.
+fn facts(found: &Found) -> [(Key, Value); 4] {
+    let manifest = &found.manifest;
+    [
+        (keys::LABEL, Value::Text(manifest.label.clone())),
+        (keys::STORED, Value::Bytes(manifest.archive.stored_bytes)),
+        (keys::PLAIN, Value::Bytes(manifest.archive.plain_bytes)),
+        (keys::STARTED, Value::At(manifest.started_at)),
+    ]
 }

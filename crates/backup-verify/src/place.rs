@@ -113,7 +113,7 @@ impl Backups<'_> {
     }
 
     fn depth(&self) -> Depth {
-        self.check.cli.depth.unwrap_or(Depth::Stored)
+        self.check.cli.depth_of_place()
     }
 
     /// The newest backup by itself, and against the thresholds.

@@ -7,6 +7,7 @@
 //! pg_dump itself locks tables before it reads them, switches row security off, and from its safe minors on lets no view
 //! stand in for a table. Source: THREATS V4.
 
+use crate::seen::Seen;
 use anyhow::{Context as _, Result};
 use common::backup::index::Record;
 use common::backup::manifest::{Content, Kind};
@@ -117,12 +118,16 @@ impl<'a> Database<'a> {
     /// # Errors
     ///
     /// What pg_dump says, or the receiver.
-    pub fn dump(&self, manner: &Manner, mut each: impl FnMut(Record) -> Result<()>) -> Result<Content> {
+    pub fn dump(&self, manner: &Manner, seen: &Seen, mut each: impl FnMut(Record) -> Result<()>) -> Result<Content> {
+        let mut each = |record: Record| {
+            seen.record(&record);
+            each(record)
+        };
         let client = self.client(manner)?;
         let mut child =
             self.clients.command(&client, &self.access, "backup-verify")?.args(&manner.options).start(Input::None)?;
         let mut stdout = child.stdout()?;
-        let mut scanner = Scanner::new(Kind::Database);
+        let mut scanner = Scanner::new(Kind::Database).watch(seen.watch());
         let mut progress = Progress::start(&self.facts.database, self.facts.rows);
         let mut bytes = 0;
         let mut buffer = vec![0; 1 << 20];

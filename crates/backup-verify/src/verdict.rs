@@ -29,6 +29,20 @@ pub fn keep(found: &Found, depth: Depth, status: Status, at: Stamp) {
     }
 }
 
+/// Takes back what was said against a backup that is about to be proven anew: pgrestore-safe would not touch it.
+///
+/// # Errors
+///
+/// "cannot remove …".
+pub fn withdraw(found: &Found) -> Result<()> {
+    let name = found.name(VERIFIED);
+    let verdict = Verified::read(&found.dir, &found.manifest.label);
+    if !verdict.is_some_and(|verdict| verdict.condemns(&found.manifest.archive.stored_sha256)) {
+        return Ok(());
+    }
+    found.dir.remove(&name).with_context(|| format!("cannot remove {:?}", found.dir.join(&name)))
+}
+
 fn write(found: &Found, depth: Depth, status: Status, at: Stamp) -> Result<()> {
     let name = found.name(VERIFIED);
     let stored_sha256 = &found.manifest.archive.stored_sha256;
@@ -62,7 +76,8 @@ fn write(found: &Found, depth: Depth, status: Status, at: Stamp) -> Result<()> {
 
 /// How deep a verdict's word goes; one that a later version writes goes deeper than all we know.
 fn rank(depth: &str) -> u8 {
-    let known = [Depth::List, Depth::Stored, Depth::Content].into_iter().find(|known| known.word() == depth);
+    let known =
+        [Depth::List, Depth::Stored, Depth::Content, Depth::Restored].into_iter().find(|known| known.word() == depth);
     match known {
         Some(Depth::List) => 0,
         Some(Depth::Stored) => 1,

@@ -5,7 +5,8 @@ use crate::hint::Hint as _;
 use crate::interrupt::Registered;
 use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::event::{PollFd, PollFlags};
-use rustix::process::{Pid, Signal, kill_process_group};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process_group};
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -152,6 +153,12 @@ impl Program {
         // fork and exec: the child can never come back to root.
         self.command.gid(user.gid).uid(user.uid).current_dir("/");
         self.command.env("HOME", &user.home).env("USER", &user.name).env("LOGNAME", &user.name);
+        self
+    }
+
+    /// Runs the program in another directory than ours.
+    pub fn current_dir(mut self, dir: &Path) -> Self {
+        self.command.current_dir(dir);
         self
     }
 
@@ -312,6 +319,25 @@ impl Running {
         self.ended = Some(status);
         let stderr = self.stderr.take().map(Kept::end).unwrap_or_default();
         Ok(Finished { name: std::mem::take(&mut self.name), status, stderr: crate::text::bytes(&stderr) })
+    }
+
+    /// Whether the child has not ended yet.
+    ///
+    /// # Errors
+    ///
+    /// As waitpid(2).
+    pub fn is_running(&mut self) -> Result<bool> {
+        let ended = self.child.try_wait().with_context(|| format!("cannot wait for {}", self.name))?;
+        Ok(ended.is_none())
+    }
+
+    /// Sends the child a signal, and not its group; one that has ended in the meantime is none of its business.
+    pub fn signal(&self, signal: Signal) {
+        if self.ended.is_none()
+            && let Err(error) = rustix::process::kill_process(self.group, signal)
+        {
+            crate::debug!("cannot signal {}: {error}", self.name);
+        }
     }
 
     /// Ends the whole group: SIGTERM, and SIGKILL if that is not enough.

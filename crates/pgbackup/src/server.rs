@@ -17,6 +17,7 @@ pub struct Facts {
     system_identifier: Option<String>,
     oid: u32,
     encoding: String,
+    locale: manifest::Locale,
     size: u64,
     /// What the planner believes, for the progress bar.
     pub rows: u64,
@@ -33,6 +34,12 @@ const QUESTION: &str = "SELECT pg_catalog.json_build_object(\
         THEN (SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()) END, \
     'oid', d.oid::pg_catalog.int8, \
     'encoding', pg_catalog.pg_encoding_to_char(d.encoding), \
+    'locale', pg_catalog.json_build_object(\
+        'provider', CASE pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(d), 'datlocprovider') \
+            WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' ELSE 'libc' END, \
+        'collate', d.datcollate, 'ctype', d.datctype, \
+        'name', COALESCE(pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(d), 'datlocale'), \
+            pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(d), 'daticulocale'))), \
     'size', pg_catalog.pg_database_size(d.oid), \
     'rows', (SELECT COALESCE(pg_catalog.sum(GREATEST(reltuples, 0)), 0)::pg_catalog.int8 FROM pg_catalog.pg_class \
         WHERE relkind OPERATOR(pg_catalog.=) 'r'), \
@@ -78,6 +85,7 @@ impl Facts {
             address,
             database_oid: self.oid,
             encoding: self.encoding.clone(),
+            locale: Some(self.locale.clone()),
             size_bytes: self.size,
             in_recovery: self.in_recovery,
         }

@@ -20,6 +20,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How much of the stream is looked at for pg_dump's header.
@@ -330,13 +331,18 @@ fn whole(
     damaged: impl Fn(std::io::Error) -> anyhow::Error,
     seen: &mut dyn FnMut(Seen<'_>),
 ) -> Result<Content> {
-    let mut scanner = Scanner::for_foreign(kind);
+    let statements = Arc::new(Mutex::new(Vec::new()));
+    let watched = Arc::clone(&statements);
+    let take = || std::mem::take(&mut *statements.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut scanner = Scanner::for_foreign(kind)
+        .watch(move |text| watched.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_vec()));
     let mut progress = Progress::start(&path.to_string_lossy(), 0);
     let mut buffer = vec![0; 1 << 20];
     let mut piece = head;
     loop {
         interrupt::check()?;
         scanner.feed(piece)?;
+        take().iter().for_each(|text| seen(Seen::Statement(text)));
         scanner.records().for_each(|record| seen(Seen::Record(record)));
         *plain_bytes += piece.len() as u64;
         progress.update(scanner.rows(), *plain_bytes);

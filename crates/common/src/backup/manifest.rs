@@ -109,10 +109,27 @@ pub struct Source {
     pub database_oid: u32,
     /// The server encoding of the database.
     pub encoding: String,
+    /// Its locale; the first backups of this format do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<Locale>,
     /// `pg_database_size` before the dump.
     pub size_bytes: u64,
     /// Whether it was a standby.
     pub in_recovery: bool,
+}
+
+/// The locale of a database: it decides about sorting, and so about which rows a CHECK or a partition takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Locale {
+    /// `libc`, `icu` or `builtin`.
+    pub provider: String,
+    /// LC_COLLATE.
+    pub collate: String,
+    /// LC_CTYPE.
+    pub ctype: String,
+    /// The locale of the providers icu and builtin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// The program that dumped.

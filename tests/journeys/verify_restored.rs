@@ -1,0 +1,401 @@
+//! `backup-verify --depth restored`: each backup goes into a throw-away server by the restore that a disaster will use.
+
+use crate::place::{FAILPOINT, Place, chmod, label_of, make_directory, names_in};
+use crate::round_trip::{Backup, every_kind, pgbackup};
+use common::backup::catalog::VERIFIED;
+use harness::{Ran, Sandbox, Tool, app_user, is_root, tmpfs, verify_user};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// `backup-verify --depth restored` with the directory `work` of the sandbox, about to run.
+fn restored(dir: &Sandbox) -> Tool {
+    if is_root() {
+        let _ = verify_user();
+    }
+    let tool = dir.tool("backup-verify").args(["--no-config", "--depth", "restored", "--jobs", "2"]);
+    tool.arg("--work-dir").arg(dir.join("work"))
+}
+
+#[track_caller]
+fn item(ran: &Ran) -> Value {
+    serde_json::from_str(ran.stdout_text()).unwrap_or_else(|e| panic!("{e}\n{}", ran.picture()))
+}
+
+/// What lies in the working directory but its lock.
+fn left(dir: &Sandbox) -> Vec<String> {
+    let work = dir.join("work");
+    if !work.exists() {
+        return Vec::new();
+    }
+    names_in(&work).into_iter().filter(|name| name != ".lock").collect()
+}
+
+/// Processes whose working directory is there: postmasters and what they have started.
+fn processes_in(directory: &Path) -> Vec<u32> {
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(directory))).collect()
+}
+
+#[track_caller]
+fn is_gone(dir: &Sandbox) {
+    assert_eq!(left(dir), Vec::<String>::new());
+    assert_eq!(processes_in(&dir.join("work")), Vec::<u32>::new());
+}
+
+/// Waits until a file appears.
+#[track_caller]
+fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(60), "never: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn verdict(place: &Place, label: &str) -> Option<String> {
+    let bytes = fs::read(place.backups().join(format!("{label}{VERIFIED}"))).ok()?;
+    let verdict: Value = serde_json::from_slice(&bytes).unwrap();
+    Some(format!("{} {}", verdict["depth"].as_str().unwrap(), verdict["status"].as_str().unwrap()))
+}
+
+#[test]
+fn every_kind_of_object_comes_back_in_every_version_and_nothing_is_left() {
+    for major in [15, 16, 18] {
+        let dir = Sandbox::new();
+        let pg = every_kind(major, &["app"]);
+        let ran = pgbackup(&pg, &dir).args(["-q", "app"]).run();
+        let backup = Backup::read(dir.join(ran.stdout_text().trim_end()));
+
+        let tool = restored(&dir).args(["--format", "json", "--pg-bin"]).arg(pg.bin()).arg(&backup.path);
+        let ran = tool.run().stderr_is("").code(0);
+
+        let item = item(&ran);
+        assert_eq!(item["depth"], "restored");
+        assert_eq!(item["rows"], backup.manifest["content"]["rows"]);
+        assert_eq!(item["different"], 0);
+        assert!(item.get("notes").is_none(), "{item}");
+        is_gone(&dir);
+    }
+}
+
+#[test]
+fn the_nightly_line_proves_every_row_of_every_database() {
+    let place = Place::new();
+    place.pg.sql("CREATE ROLE reader; CREATE DATABASE shop");
+    place.pg.sql_in("shop", "CREATE TABLE t AS SELECT generate_series(1, 7) AS n; GRANT SELECT ON t TO reader");
+    let made = place.pgbackup().args(["--all", "--format", "json"]).run().stderr_is("").code(0);
+
+    let ran = restored(&place.dir).args(["--pg-bin".as_ref(), place.pg.bin().as_os_str()]).arg("-");
+    let ran = ran.stdin_bytes(made.stdout_text()).run().stderr_is("").code(0);
+
+    let text = ran.stdout_text();
+    assert_eq!(text.lines().count(), 4, "{text}");
+    assert_eq!(text.matches(" as recorded, restored in ").count(), 3, "{text}");
+    assert!(text.contains("300 rows of 1 table as recorded, restored"), "{text}");
+    assert!(text.contains("only a database can be restored into a throw-away server"), "{text}");
+    let proven = place.labels().into_iter().filter(|label| !label.starts_with("globals"));
+    for label in proven {
+        assert_eq!(verdict(&place, &label).as_deref(), Some("restored OK"), "{label}");
+    }
+    is_gone(&place.dir);
+}
+
+#[test]
+fn a_dump_that_no_server_takes_is_critical_and_is_not_written_off_for_it() {
+    let place = Place::new();
+    // A CHECK that held once and does not any more: psql and pg_restore stop at it, too.
+    place.pg.sql_in(
+        "app",
+        "CREATE FUNCTION is_old(date) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 < DATE ''2020-01-01''';
+         CREATE TABLE events (day date CHECK (is_old(day)));
+         INSERT INTO events VALUES ('2019-01-01');
+         CREATE OR REPLACE FUNCTION is_old(date) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 < DATE ''2000-01-01'''",
+    );
+    let label = place.back_up();
+
+    let ran = restored(&place.dir).arg(format!("backups/{label}")).run().stderr_is("").code(2);
+
+    assert!(ran.stdout_text().contains(": it cannot be restored: "), "{}", ran.picture());
+    assert!(ran.stdout_text().contains("violates check constraint"), "{}", ran.picture());
+    assert_eq!(verdict(&place, &label).as_deref(), Some("content OK"));
+    is_gone(&place.dir);
+}
+
+#[test]
+fn required_tables_and_asserts_are_looked_at() {
+    let place = Place::new();
+    place.pg.sql_in("app", "CREATE TABLE empty (n int)");
+    let path = format!("backups/{}", place.back_up());
+    let run = |options: &[&str], code| {
+        let ran = restored(&place.dir).args(options).arg(&path).run().code(code);
+        format!("{}{}", ran.stdout_text(), ran.stderr_text())
+    };
+
+    let many = "SELECT count(*) > 100 FROM public.customers";
+    run(&["--require-table", "customers,public.customers", "--assert", many, "--assert", "SELECT true"], 0);
+    let text = run(&["--require-table", "empty,members", "--assert", "SELECT count(*) > 300 FROM public.customers"], 2);
+    assert!(text.contains("table empty is empty; table members is not in it"), "{text}");
+    assert!(text.contains("not true: SELECT count(*) > 300 FROM public.customers"), "{text}");
+    // What an operator asks for says nothing about the backup itself.
+    assert_eq!(verdict(&place, path.trim_start_matches("backups/")).as_deref(), Some("restored OK"));
+
+    let text = run(&["--assert", "SELECT pg_read_file('/etc/passwd') <> ''"], 2);
+    assert!(text.contains("permission denied"), "{text}");
+    let text = run(&["--assert", "SELECT true; DROP TABLE public.customers"], 3);
+    assert!(text.contains("--assert takes one query"), "{text}");
+    let text = run(&["--assert", "SELECT true \\! touch pwned"], 3);
+    assert!(text.contains("--assert takes one query"), "{text}");
+    assert!(!place.dir.join("pwned").exists());
+}
+
+#[test]
+fn a_server_runs_as_a_user_of_its_own_without_network_and_without_a_way_to_more_rights() {
+    let place = Place::new();
+    let path = format!("backups/{}", place.back_up());
+    let uid = verify_user();
+    let paused = place.dir.join("go-on");
+    let wait = format!("cluster-ready=pause:{}", paused.display());
+    let running = restored(&place.dir).env(FAILPOINT, wait).arg(&path).spawn();
+    let work = place.dir.join("work");
+    wait_for("a postmaster", || !processes_in(&work).is_empty());
+
+    for pid in processes_in(&work) {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        if status.is_empty() {
+            continue;
+        }
+        let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
+        assert!(line("Uid:").split_whitespace().all(|id| id == uid.to_string()), "{status}");
+        assert_eq!(line("Groups:").trim(), "", "{status}");
+        assert_eq!(line("NoNewPrivs:").trim(), "1", "{status}");
+        let listening = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
+        assert!(!listening.contains(":1538 "), "{listening}");
+    }
+    fs::write(&paused, "").unwrap();
+    running.wait().code(0);
+    is_gone(&place.dir);
+}
+
+#[test]
+fn the_user_has_to_exist_and_may_not_own_a_running_server_or_be_root() {
+    let place = Place::new();
+    let path = format!("backups/{}", place.back_up());
+    let said = |user: &str| {
+        let ran = restored(&place.dir).args(["--run-as", user, &path]).run().code(3);
+        ran.stdout_text().to_owned()
+    };
+    assert!(is_root());
+    let owner = fs::metadata(place.pg.data_dir()).unwrap().uid();
+    let owner = nix::unistd::User::from_uid(owner.into()).unwrap().unwrap().name;
+
+    assert!(said("nobody-here").contains("no user \"nobody-here\""));
+    assert!(said("root").contains("a throw-away server cannot run as root"));
+    assert!(said(&owner).contains("owns a running PostgreSQL server"), "{}", said(&owner));
+    is_gone(&place.dir);
+}
+
+#[test]
+fn an_ordinary_user_needs_nothing_of_the_administrator() {
+    let place = Place::new();
+    let label = place.back_up();
+    let (uid, gid) = app_user();
+    let home = place.dir.join("home");
+    make_directory(&home, 0o700);
+    for name in names_in(&place.backups()) {
+        fs::copy(place.backups().join(&name), home.join(&name)).unwrap();
+        std::os::unix::fs::chown(home.join(&name), Some(uid), Some(gid)).unwrap();
+    }
+    std::os::unix::fs::chown(&home, Some(uid), Some(gid)).unwrap();
+
+    let tool = place.dir.tool("backup-verify").args(["--no-config", "--depth", "restored"]).env("HOME", &home);
+    let ran = tool.as_user(uid, gid).cwd(&home).arg(&label).run();
+
+    // initdb wants a name for its user, and that of a threat has none; a user who exists gets through.
+    let text = format!("{}{}", ran.stdout_text(), ran.stderr_text());
+    assert!(text.contains("could not look up effective user ID") || text.contains(" restored in "), "{text}");
+    assert_eq!(processes_in(&home), Vec::<u32>::new());
+}
+
+#[test]
+fn whatever_kills_it_the_server_ends_and_the_next_run_sweeps_every_row() {
+    let place = Place::new();
+    place.pg.sql_in("app", "CREATE TABLE secrets AS SELECT 'CANARY-' || n AS s FROM generate_series(1, 5000) AS n");
+    let path = format!("backups/{}", place.back_up());
+    let work = place.dir.join("work");
+    for at in ["cluster-ready", "restored"] {
+        let _ = restored(&place.dir).env(FAILPOINT, format!("{at}=kill")).arg(&path).run().signalled(9);
+
+        assert_eq!(left(&place.dir).len(), 1, "a killed run cannot clean up");
+        wait_for("the server to end", || processes_in(&work).is_empty());
+        if at == "restored" {
+            assert!(holds(&work, b"CANARY-"), "the test looks in the wrong place");
+        }
+
+        let _ = restored(&place.dir).arg(&path).run().code(0);
+        is_gone(&place.dir);
+        assert!(!holds(&work, b"CANARY-"));
+    }
+}
+
+/// Whether any file below holds these bytes.
+fn holds(directory: &Path, bytes: &[u8]) -> bool {
+    let files = walkdir::WalkDir::new(directory).into_iter().flatten().filter(|entry| entry.file_type().is_file());
+    let has =
+        |path: PathBuf| fs::read(path).is_ok_and(|content| content.windows(bytes.len()).any(|window| window == bytes));
+    files.map(walkdir::DirEntry::into_path).any(has)
+}
+
+#[test]
+fn a_planted_directory_kills_no_server_and_removes_no_file() {
+    let place = Place::new();
+    let path = format!("backups/{}", place.back_up());
+    let work = place.dir.join("work");
+    make_directory(&work, 0o711);
+    // A pid file that names the live server, and a directory of somebody else.
+    make_directory(&work.join("verify-planted"), 0o711);
+    make_directory(&work.join("verify-planted/data"), 0o700);
+    fs::copy(place.pg.data_dir().join("postmaster.pid"), work.join("verify-planted/data/postmaster.pid")).unwrap();
+    std::os::unix::fs::symlink(place.pg.data_dir(), work.join("verify-planted/socket")).unwrap();
+    make_directory(&work.join("verify-theirs"), 0o755);
+    let (uid, gid) = app_user();
+    std::os::unix::fs::chown(work.join("verify-theirs"), Some(uid), Some(gid)).unwrap();
+    let before = place.pg.pid();
+
+    let ran = restored(&place.dir).arg(&path).run().code(0);
+
+    assert_eq!(left(&place.dir), ["verify-theirs"]);
+    let _ = ran.stderr_has("is no directory of ours, and stays");
+    assert_eq!(place.pg.pid(), before);
+    assert_eq!(place.pg.sql("SELECT 1"), "1");
+    assert!(place.pg.data_dir().join("PG_VERSION").exists());
+}
+
+#[test]
+fn a_hostile_dump_becomes_no_superuser_and_reaches_nothing_outside() {
+    let place = Place::new();
+    let canary = place.dir.join("canary");
+    fs::write(&canary, "CANARY").unwrap();
+    chmod(&canary, 0o600);
+    let backups = place.backups().display().to_string();
+    // A CHECK that tries all it can when rows are loaded.
+    place.pg.sql("CREATE ROLE evil");
+    place.pg.sql_in(
+        "app",
+        &format!(
+            "CREATE FUNCTION f(int) RETURNS bool LANGUAGE plpgsql AS $$
+             BEGIN
+               IF current_setting('data_directory', true) LIKE '%work%' OR true THEN
+                 BEGIN EXECUTE 'RESET ROLE'; EXECUTE 'ALTER ROLE evil SUPERUSER'; EXCEPTION WHEN OTHERS THEN NULL; END;
+                 BEGIN EXECUTE 'COPY (SELECT 1) TO PROGRAM ''touch {backups}/../work/pwned /tmp/nightshift-pwned''';
+                   EXCEPTION WHEN OTHERS THEN NULL; END;
+                 BEGIN EXECUTE 'CREATE TEMP TABLE x (t text)'; EXECUTE 'COPY x FROM ''{backups}/../canary''';
+                   RAISE 'read the canary'; EXCEPTION WHEN insufficient_privilege OR undefined_file THEN NULL; END;
+               END IF;
+               RETURN true;
+             END $$;
+             CREATE TABLE t (n int);
+             INSERT INTO t VALUES (1), (2);
+             ALTER TABLE t ADD CONSTRAINT c CHECK (f(n)) NOT VALID;
+             ALTER TABLE t OWNER TO evil"
+        ),
+    );
+    let _ = fs::remove_file("/tmp/nightshift-pwned");
+    let path = format!("backups/{}", place.back_up());
+
+    let options = ["--assert", "SELECT count(*) = 1 FROM pg_catalog.pg_roles WHERE rolsuper"];
+    let _ = restored(&place.dir).args(options).arg(&path).run().code(0);
+
+    assert!(!Path::new("/tmp/nightshift-pwned").exists());
+    is_gone(&place.dir);
+}
+
+#[test]
+fn names_of_roles_are_data() {
+    let place = Place::new();
+    place.pg.sql(
+        "CREATE ROLE \"x\"\"; DROP DATABASE app; --\" SUPERUSER; CREATE ROLE \"a' \\ b\"; CREATE ROLE \"new\nline\"",
+    );
+    place.pg.sql_in(
+        "app",
+        "GRANT SELECT ON customers TO \"x\"\"; DROP DATABASE app; --\", \"a' \\ b\", \"new\nline\", pg_monitor;
+         ALTER TABLE customers OWNER TO \"x\"\"; DROP DATABASE app; --\"",
+    );
+    let path = format!("backups/{}", place.back_up());
+
+    let options = ["--assert", "SELECT count(*) = 1 FROM pg_catalog.pg_roles WHERE rolsuper"];
+    let ran = restored(&place.dir).args(options).arg(&path).run();
+
+    assert!(ran.stdout_text().starts_with("OK "), "{}", ran.picture());
+}
+
+#[test]
+fn an_extension_that_is_not_there_or_not_trusted_has_its_own_verdict() {
+    let place = Place::new();
+    place.pg.sql_in("app", "CREATE EXTENSION hstore; CREATE EXTENSION dblink");
+    let label = place.back_up();
+    let path = format!("backups/{label}");
+
+    let ran = restored(&place.dir).arg(&path).run().code(3);
+    assert!(ran.stdout_text().contains("UNKNOWN"), "{}", ran.picture());
+    assert!(
+        ran.stdout_text().contains("extension dblink is not a trusted one, and not allowed here"),
+        "{}",
+        ran.picture()
+    );
+    assert_eq!(verdict(&place, &label).as_deref(), Some("content OK"));
+
+    let ran = restored(&place.dir).args(["--allow-extension", "dblink"]).arg(&path).run();
+    assert!(ran.stdout_text().starts_with("OK "), "{}", ran.picture());
+}
+
+#[test]
+fn a_disk_that_is_too_small_says_nothing_about_the_backup() {
+    let place = Place::new();
+    let label = place.back_up();
+    let path = format!("backups/{label}");
+    make_directory(&place.dir.join("work"), 0o711);
+
+    let small = tmpfs::mount(&place.dir.join("work"), 64 << 10);
+    let ran = restored(&place.dir).arg(&path).run().code(3);
+    drop(small);
+
+    assert!(ran.stdout_text().contains("a restore takes"), "{}", ran.picture());
+    assert_eq!(verdict(&place, &label).as_deref(), Some("content OK"));
+}
+
+#[test]
+fn a_given_server_is_used_and_left_as_it_was() {
+    let place = Place::new();
+    let path = format!("backups/{}", place.back_up());
+    let databases = || place.pg.sql("SELECT string_agg(datname, ',' ORDER BY datname) FROM pg_database");
+    let before = databases();
+    let server = format!("host={} port={} user=postgres", place.pg.socket_dir().display(), place.pg.port());
+    let tool =
+        || place.dir.tool("backup-verify").args(["--no-config", "--depth", "restored", "--server", &server]).arg(&path);
+
+    let ran = tool().run().stderr_is("");
+
+    assert!(ran.stdout_text().starts_with("OK "), "{}", ran.picture());
+    assert_eq!(databases(), before);
+    let _ = label_of;
+}
+
+#[test]
+fn a_signal_ends_it_with_its_server() {
+    let place = Place::new();
+    let path = format!("backups/{}", place.back_up());
+    let work = place.dir.join("work");
+    let wait = format!("cluster-ready=pause:{}", place.dir.join("never").display());
+    let running = restored(&place.dir).env(FAILPOINT, wait).arg(&path).spawn();
+    wait_for("a postmaster", || !processes_in(&work).is_empty());
+
+    running.signal(15);
+    let _ = running.wait().signalled(15);
+
+    is_gone(&place.dir);
+}
