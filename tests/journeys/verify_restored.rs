@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// `backup-verify --depth restored` with the directory `work` of the sandbox, about to run.
 fn restored(dir: &Sandbox) -> Tool {
     if is_root() {
-        let _ = verify_user();
+        verify_user();
     }
     let tool = dir.tool("backup-verify").args(["--no-config", "--depth", "restored", "--jobs", "2"]);
     tool.arg("--work-dir").arg(dir.join("work"))
@@ -304,7 +304,7 @@ fn a_hostile_dump_becomes_no_superuser_and_reaches_nothing_outside() {
              ALTER TABLE t OWNER TO evil"
         ),
     );
-    let _ = fs::remove_file("/tmp/nightshift-pwned");
+    drop(fs::remove_file("/tmp/nightshift-pwned"));
     let path = format!("backups/{}", place.back_up());
 
     let options = ["--assert", "SELECT count(*) = 1 FROM pg_catalog.pg_roles WHERE rolsuper"];

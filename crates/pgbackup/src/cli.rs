@@ -88,6 +88,10 @@ pub struct Cli {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["databases", "all", "globals", "env_file", "stdout"], help_heading = "What")]
     pub stdin: Option<String>,
 
+    /// Record this remark in the manifest, such as 'before the upgrade'; may be repeated
+    #[arg(long, value_name = "TEXT", conflicts_with = "stdout", help_heading = "What")]
+    pub note: Vec<String>,
+
     /// Read the address of the database from an application's own .env file
     ///
     /// Takes DATABASE_URL as SQLAlchemy, Prisma, Django and Rails write it, or DB_HOST and friends. The file is read,

@@ -210,7 +210,7 @@ impl Run<'_> {
             compress: self.cli.compress,
             threads: (threads / usize::from(self.cli.jobs)).max(1),
             expected_rows: 0,
-            notes: Vec::new(),
+            notes: self.cli.note.clone(),
             warnings: Vec::new(),
         }
     }

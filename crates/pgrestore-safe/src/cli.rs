@@ -22,6 +22,9 @@ use std::time::Duration;
 #[command(group(ArgGroup::new("act").args(["into", "stdout", "undo", "recover", "drop_old", "table"])))]
 pub struct Cli {
     /// What to restore: a path, a label, or `latest`
+    ///
+    /// The backups that this program has made for safety are never the latest: who restores a second time gets the same
+    /// backup again. They are restored by path or label.
     #[arg(value_name = "BACKUP", required_unless_present_any = ["undo", "recover", "drop_old"])]
     #[arg(conflicts_with_all = ["undo", "recover", "drop_old"])]
     pub backup: Option<String>,

@@ -283,8 +283,9 @@ fn refused(head: &str) -> Error {
     let starts = |words: &[&str]| words.iter().any(|word| head.starts_with(word));
     let advice = if starts(&["DROP "]) {
         "the dump was made with --clean; make one without, because here it goes into a new database"
-    } else if starts(&["CREATE DATABASE", "ALTER DATABASE", "CREATE ROLE", "ALTER ROLE", "GRANT ", "CREATE TABLESPACE"])
-    {
+    } else if starts(&["CREATE DATABASE", "ALTER DATABASE", "COMMENT ON DATABASE"]) {
+        "the dump was made with --create; make one without: the new database gets name and settings from the live one"
+    } else if starts(&["CREATE ROLE", "ALTER ROLE", "GRANT ", "CREATE TABLESPACE"]) {
         "it concerns the whole server; look at it, and carry it out by psql if it is right"
     } else if starts(&["SET SESSION AUTHORIZATION", "RESET SESSION"]) {
         "the dump was made with --use-set-session-authorization; make one without"

@@ -29,6 +29,10 @@ struct Report {
     message: Option<String>,
 }
 
+/// What a manifest says of a backup for safety: `latest` is never one of these, or who restores twice would get back what
+/// was wrong.
+pub const NOTE: &str = "made by pgrestore-safe, of what was to be replaced";
+
 /// Backs up a database of the server into a directory.
 ///
 /// # Errors
@@ -55,7 +59,7 @@ pub fn back_up(cli: &Cli, target: &Target, database: &str, dir: &Path) -> Result
 }
 
 fn command(cli: &Cli, target: &Target, database: &str, dir: &Path) -> Result<Program> {
-    let program = sibling("pgbackup", cli)?.args(["--dir"]).arg(dir);
+    let program = sibling("pgbackup", cli)?.arg("--dir").arg(dir).args(["--note", NOTE]);
     if let Some(file) = &cli.env_file {
         let is_plain = !database.starts_with('-') && !database.contains('=') && !database.contains("://");
         ensure!(is_plain, "cannot name database {database:?} beside --env-file");

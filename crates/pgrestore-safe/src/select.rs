@@ -2,6 +2,7 @@
 
 use crate::cli::Cli;
 use crate::load::{self, Stream, Survey};
+use crate::safety;
 use crate::target::Target;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use common::backup::catalog::{self, Catalog, PIN, Verified};
@@ -190,7 +191,8 @@ fn latest(cli: &Cli, target: &Target, identity: &Identity, now: Stamp) -> Result
     let catalog = Catalog::read(&dir)?;
     let fits = |manifest: &Manifest| {
         let is_here = cli.from_other || belongs(manifest, &target.name, identity).is_ok();
-        manifest.kind == Kind::Database && manifest.subject == target.name && is_here
+        let is_safety = manifest.notes.iter().any(|note| note == safety::NOTE);
+        manifest.kind == Kind::Database && manifest.subject == target.name && is_here && !is_safety
     };
     // What claims to come from the future is never picked (THREATS B5).
     let horizon = now.saturating_add(catalog::CLOCK_SLACK);

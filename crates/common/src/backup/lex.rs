@@ -8,7 +8,7 @@
 mod partial;
 mod words;
 
-use anyhow::{Error, Result, anyhow, bail};
+use anyhow::{Context as _, Error, Result, anyhow, bail};
 use memchr::{memchr, memchr2};
 use partial::Partial;
 use words::Words;
@@ -317,7 +317,7 @@ impl Lexer {
     fn line_done(&mut self, sink: &mut impl Sink) -> Result<()> {
         self.at_line_start = true;
         match std::mem::replace(&mut self.state, State::Sql) {
-            State::Meta => sink.meta(&self.text),
+            State::Meta => sink.meta(&self.text).with_context(|| format!("line {}", self.line)),
             State::Comment { top: true } => sink.comment(&self.text),
             _ => Ok(()),
         }

@@ -216,32 +216,8 @@ impl Reader {
         }
         Ok(())
     }
-}
 
-impl Sink for Reader {
-    fn comment(&mut self, text: &[u8]) -> Result<()> {
-        if text == self.marker() {
-            self.close_entry();
-            self.is_complete = true;
-        } else if let Some(entry) = OpenEntry::from_header(text) {
-            self.open_entry(entry);
-        } else if self.kind == Kind::Globals {
-            // Of roles and tablespaces pg_dumpall writes no headers with type and name, only headings.
-            if let Some(heading) = text.strip_prefix(b" ").filter(|heading| !heading.is_empty()) {
-                self.open_entry(OpenEntry::new(&text::bytes(heading), "", "", ""));
-            }
-        }
-        Ok(())
-    }
-
-    fn meta(&mut self, line: &[u8]) -> Result<()> {
-        if self.may_connect && line.starts_with(b"connect ") {
-            return Ok(());
-        }
-        self.restrict.line(line)
-    }
-
-    fn statement(&mut self, statement: &Statement<'_>) -> Result<Next> {
+    fn take(&mut self, statement: &Statement<'_>) -> Result<Next> {
         let text = statement.text;
         self.is_complete = false;
         if let Some(watch) = &mut self.watch {
@@ -279,6 +255,34 @@ impl Sink for Reader {
             self.large_object(text)?;
         }
         Ok(Next::Sql)
+    }
+}
+
+impl Sink for Reader {
+    fn comment(&mut self, text: &[u8]) -> Result<()> {
+        if text == self.marker() {
+            self.close_entry();
+            self.is_complete = true;
+        } else if let Some(entry) = OpenEntry::from_header(text) {
+            self.open_entry(entry);
+        } else if self.kind == Kind::Globals {
+            // Of roles and tablespaces pg_dumpall writes no headers with type and name, only headings.
+            if let Some(heading) = text.strip_prefix(b" ").filter(|heading| !heading.is_empty()) {
+                self.open_entry(OpenEntry::new(&text::bytes(heading), "", "", ""));
+            }
+        }
+        Ok(())
+    }
+
+    fn meta(&mut self, line: &[u8]) -> Result<()> {
+        if self.may_connect && line.starts_with(b"connect ") {
+            return Ok(());
+        }
+        self.restrict.line(line)
+    }
+
+    fn statement(&mut self, statement: &Statement<'_>) -> Result<Next> {
+        self.take(statement).with_context(|| format!("line {}", statement.line))
     }
 
     fn row(&mut self, hash: u128, length: u64) {

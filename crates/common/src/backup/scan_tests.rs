@@ -203,7 +203,7 @@ fn a_copy_from_anywhere_else_is_refused() {
     for text in ["COPY t FROM PROGRAM 'id';\n", "COPY public.t FROM '/etc/passwd';\n", "COPY public.t TO stdout;\n"] {
         let error = scan(&complete(text)).unwrap_err();
 
-        assert!(error.to_string().contains("a COPY that is not FROM stdin"), "{error:#}");
+        assert!(format!("{error:#}").contains("a COPY that is not FROM stdin"), "{error:#}");
     }
 }
 
