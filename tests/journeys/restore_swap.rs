@@ -247,7 +247,8 @@ fn killed_anywhere_a_restore_leaves_one_of_the_two_and_recover_ends_it() {
         ruined.killed_at(restore().arg("--no-safety-backup"), name);
 
         let found = ruined.live();
-        if ruined.state()["run"] != serde_json::Value::Null {
+        let step = ruined.state()["run"]["step"].as_str().unwrap_or_default().to_owned();
+        if step.starts_with("swapping") || step == "checking" {
             restore().run().stdout_is("").stderr_has("--recover").code(3);
         }
         let recovered = ruined.tool().arg("--recover").run();
@@ -266,4 +267,33 @@ fn killed_anywhere_a_restore_leaves_one_of_the_two_and_recover_ends_it() {
     }
     ruined.restore().run().code(0);
     assert_eq!((ruined.live(), ruined.loading_roles().as_str()), ("whole", ""));
+}
+
+#[test]
+fn what_a_killed_load_left_does_not_stop_the_next_restore() {
+    let ruined = Ruined::new();
+    ruined.killed_at(ruined.restore().arg("--no-safety-backup"), "side-on-record");
+    assert_eq!(ruined.databases().len(), 2);
+
+    ruined.restore().run().stderr_has("was cut off; what it left in \"app_nightshift_").code(0);
+
+    assert_eq!((ruined.live(), ruined.databases().len()), ("whole", 2));
+}
+
+#[test]
+fn a_signal_while_it_loads_leaves_nothing_behind() {
+    for at in ["side-on-record", "adopting", "proven"] {
+        let ruined = Ruined::new();
+        let go_on = ruined.place.dir.join("go");
+        let running = ruined.restore().env("NIGHTSHIFT_FAILPOINT", format!("{at}=pause:{}", go_on.display())).spawn();
+        ruined.place.dir.wait_for("go.reached");
+
+        running.term();
+        fs::write(go_on, "").unwrap();
+
+        running.wait().stdout_is("").signalled(15);
+        assert_eq!((ruined.live(), ruined.databases().as_slice()), ("ruined", ["app".to_owned()].as_slice()), "{at}");
+        assert_eq!(ruined.loading_roles(), "", "{at}");
+        assert_eq!(ruined.state()["run"], serde_json::Value::Null, "{at}");
+    }
 }

@@ -16,6 +16,7 @@ mod walk;
 use crate::select::Source;
 use crate::target::Target;
 use anyhow::{Context as _, Result};
+use common::interrupt::Shield;
 use common::pg::session::Session;
 use login::Loader;
 pub use some::tables;
@@ -77,7 +78,10 @@ pub fn run(
 ) -> Result<Loaded> {
     let mut session = order.target.maintenance()?;
     let mut loader = login::prepare(order.target, &mut session, order.as_superuser)?;
-    let loaded = attempts(order, &mut loader, create).map_err(|error| match discard() {
+    let loaded = attempts(order, &mut loader, create);
+    // A signal may have ended the load; what it made goes all the same.
+    let _shield = Shield::new();
+    let loaded = loaded.map_err(|error| match discard() {
         Ok(()) => error,
         Err(also) => error.context(format!("database {:?} stays ({also:#})", order.database)),
     });

@@ -10,8 +10,8 @@ use crate::select::{self, Source};
 use crate::side::{self, Facts};
 use crate::state::{Held, Step};
 use crate::target::Target;
-use crate::{confirm, records, safety};
-use anyhow::{Context as _, Result, anyhow};
+use crate::{confirm, records, recover, safety};
+use anyhow::{Context as _, Result};
 use common::hint::Hint as _;
 use common::lock;
 use common::report::{Item, Key, Value};
@@ -44,10 +44,10 @@ pub fn run(cli: &Cli, now: Stamp) -> Result<Vec<Item>> {
         Err(error) if lock::is_held(&error) => return Ok(vec![Item::failed(&target.name, Status::Unknown, &error)]),
         held => held?,
     };
-    if let Some(run) = &held.state().run {
-        return Err(anyhow!("a restore of {:?} that began at {} was not finished", target.name, run.stamp.rfc3339()))
-            .hint("see what it left, and put it right, with --recover");
+    if !cli.dry_run {
+        clear_leftover(&target, &mut held)?;
     }
+    held.refuse_unfinished()?;
     let source = match select::verify(selected, &target) {
         Ok(source) => source,
         Err(error) => return Ok(vec![Item::failed(&target.name, Status::Critical, &error)]),
@@ -67,6 +67,16 @@ pub fn run(cli: &Cli, now: Stamp) -> Result<Vec<Item>> {
     let _pinned = source.pin();
     let done = restore.carry_out(&mut held);
     Ok(vec![done.unwrap_or_else(|error| Item::failed(&target.name, Status::Critical, &error))])
+}
+
+/// What a killed run left before it came to the swap is only in the way; the rest is for `--recover` and its operator.
+fn clear_leftover(target: &Target, held: &mut Held<'_>) -> Result<()> {
+    let Some(run) = &held.state().run else { return Ok(()) };
+    if run.step < Step::Swapping {
+        common::warn!("a run of {} was cut off; what it left in {:?} goes first", run.stamp.rfc3339(), run.coming.name);
+        recover::clear(target, held)?;
+    }
+    Ok(())
 }
 
 /// One restore.

@@ -19,6 +19,7 @@ use crate::target::Target;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use common::failpoint;
 use common::hint::Hint as _;
+use common::interrupt::Shield;
 use common::pg::quote::{identifier, literal};
 use common::pg::session::Session;
 use common::units::Stamp;
@@ -128,6 +129,7 @@ fn give(session: &mut Session, side: &Identity, facts: &Facts, end: End) -> Resu
 ///
 /// Where a database of that name is not the one on record, or cannot be dropped.
 pub fn discard(held: &mut Held<'_>, target: &Target) -> Result<()> {
+    let _shield = Shield::new();
     remove(held, target)?;
     failpoint!("side-dropped")?;
     held.abandon()
