@@ -15,6 +15,7 @@ mod locks;
 mod matrix;
 mod names;
 mod place;
+mod restore_killed;
 mod restore_load;
 mod restore_place;
 mod restore_swap;

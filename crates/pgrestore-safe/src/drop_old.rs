@@ -33,6 +33,7 @@ const SESSIONS: i32 = 4;
 /// Where nothing can be begun; trouble with one of them is an item.
 pub fn run(cli: &Cli, target: &Target, held: &mut Held<'_>, now: Stamp) -> Result<Vec<Item>> {
     held.refuse_unfinished()?;
+    target.wait_for_others()?;
     let limit = cli.older_than.map_or(now, |age| now.saturating_sub(age));
     let old: Vec<_> = held.state().aside.iter().filter(|aside| aside.since <= limit).cloned().collect();
     let dir = match (&cli.dir, cli.no_safety_backup) {
@@ -144,6 +145,23 @@ pub fn give_up(held: &mut Held<'_>, session: &mut Session) -> Result<()> {
         forget(held, run.coming.oid)?;
     }
     held.abandon()
+}
+
+/// Strikes off the record what is no longer there: killed right behind a removal, a run could not.
+///
+/// # Errors
+///
+/// What the server says.
+pub fn forget_gone(target: &Target, held: &mut Held<'_>) -> Result<Vec<String>> {
+    let mut session = target.maintenance()?;
+    let mut gone = Vec::new();
+    for Aside { identity, .. } in held.state().aside.clone() {
+        if database::with_oid(&mut session, identity.oid)?.is_none() {
+            forget(held, identity.oid)?;
+            gone.push(identity.name);
+        }
+    }
+    Ok(gone)
 }
 
 fn forget(held: &mut Held<'_>, oid: u32) -> Result<()> {

@@ -24,8 +24,14 @@ use common::status::Status;
 /// Where it cannot; nothing is lost then, and it can be tried again.
 pub fn run(cli: &Cli, target: &Target, held: &mut Held<'_>) -> Result<Item> {
     let name = held.state().database.clone();
+    target.wait_for_others()?;
     let Some(run) = held.state().run.clone() else {
-        return Ok(Item::new(name, Status::Ok, "nothing to put right"));
+        let gone = if cli.dry_run { Vec::new() } else { drop_old::forget_gone(target, held)? };
+        let message = match gone.as_slice() {
+            [] => "nothing to put right".to_owned(),
+            gone => format!("struck off the record, because they are gone: {}", gone.join(", ")),
+        };
+        return Ok(Item::new(name, Status::Ok, message));
     };
     let found = found(&run);
     if cli.dry_run {

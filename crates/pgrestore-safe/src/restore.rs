@@ -44,6 +44,7 @@ pub fn run(cli: &Cli, now: Stamp) -> Result<Vec<Item>> {
         Err(error) if lock::is_held(&error) => return Ok(vec![Item::failed(&target.name, Status::Unknown, &error)]),
         held => held?,
     };
+    target.wait_for_others()?;
     if !cli.dry_run {
         clear_leftover(&target, &mut held)?;
     }

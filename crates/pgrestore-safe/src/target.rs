@@ -7,8 +7,14 @@ use common::hint::Hint as _;
 use common::pg::client::{Access, Client, Clients, unprivileged};
 use common::pg::conninfo::Conninfo;
 use common::pg::place;
+use common::pg::quote::literal;
 use common::pg::session::Session;
 use std::sync::Arc;
+
+/// The first half of our advisory locks: "nsrs".
+const LOCK: i32 = 0x6e73_7273;
+/// How long other sessions are waited for; below the limit of an answer.
+const OTHERS: &str = "50s";
 
 /// A database of a server, and what it takes to talk to that server.
 #[derive(Debug)]
@@ -81,7 +87,35 @@ impl Target {
     ///
     /// What psql says.
     pub fn maintenance(&self) -> Result<Session> {
-        self.session(database::maintenance(&self.name))
+        let mut session = self.session(database::maintenance(&self.name))?;
+        session.ask::<String>(&self.lock("pg_advisory_lock_shared")?)?;
+        Ok(session)
+    }
+
+    /// Waits until no other session works on the database.
+    ///
+    /// A statement outlives the program that sent it: who looks at once at what a killed run has left may look too early.
+    /// So each session for maintenance holds a lock of the server, which ends with the session and not with its program.
+    ///
+    /// # Errors
+    ///
+    /// Where one still works after a minute: of a killed run, or of one on another machine.
+    pub fn wait_for_others(&self) -> Result<()> {
+        let mut session = self.session(database::maintenance(&self.name))?;
+        session.run(&format!("SET lock_timeout TO '{OTHERS}'"))?;
+        session
+            .ask::<String>(&self.lock("pg_advisory_lock")?)
+            .with_context(|| format!("another session works on database {:?}", self.name))
+            .hint("a run on another machine, or a statement that a killed run has sent: see pg_stat_activity")?;
+        session.ask::<bool>(&self.lock("pg_advisory_unlock")?.replace("::pg_catalog.text", "")).map(|_| ())
+    }
+
+    /// Locks are numbers: ours, and one for the name.
+    fn lock(&self, function: &str) -> Result<String> {
+        let name = literal(&self.name)?;
+        Ok(format!(
+            "SELECT pg_catalog.to_json(pg_catalog.{function}({LOCK}, pg_catalog.hashtext({name}))::pg_catalog.text)"
+        ))
     }
 
     /// A session in a database of the server.

@@ -23,6 +23,7 @@ use common::units::Stamp;
 /// Where there is nothing to undo, or the swap failed; then the name leads to what it led to before.
 pub fn run(cli: &Cli, target: &Target, held: &mut Held<'_>, now: Stamp) -> Result<Item> {
     held.refuse_unfinished()?;
+    target.wait_for_others()?;
     let coming = held
         .state()
         .undoable()
