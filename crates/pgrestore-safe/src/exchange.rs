@@ -176,6 +176,7 @@ impl<'a> Exchange<'a> {
             application.stop(&self.told)?;
         }
         failpoint!("stopped")?;
+        let connected = swap.connect(self.target)?;
         if let Some(pool) = &self.pool {
             around.paused = Some(Instant::now());
             pool.pause()?;
@@ -184,7 +185,7 @@ impl<'a> Exchange<'a> {
         if let Some(signal) = interrupt::requested() {
             return Err(anyhow!("stopped by signal {signal} before anything was swapped"));
         }
-        swap.carry_out(self.target)
+        swap.carry_out(self.target, connected)
     }
 
     /// After a failure: what the server says decides whether the names were swapped.

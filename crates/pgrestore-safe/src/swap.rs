@@ -36,20 +36,39 @@ pub struct Swap {
     pub coming: Identity,
 }
 
+/// The two sessions of a swap.
+#[derive(Debug)]
+pub struct Connected {
+    /// Renames, and holds the lock.
+    holder: Session,
+    /// Ends the sessions that the rename waits for.
+    ender: Session,
+}
+
 impl Swap {
+    /// Connects, and makes sure that nothing stands in the way: before a pool is paused, because it takes longer than the
+    /// swap itself.
+    ///
+    /// # Errors
+    ///
+    /// Where a name leads to another database by now, or a session could not be ended.
+    pub fn connect(&self, target: &Target) -> Result<Connected> {
+        let mut ender = target.maintenance()?;
+        let holder = target.maintenance()?;
+        database::require(&mut ender, &self.out)?;
+        database::require(&mut ender, &self.coming)?;
+        self.refuse_hindrances(&mut ender)?;
+        Ok(Connected { holder, ender })
+    }
+
     /// Swaps, and returns how long nobody could use the name.
     ///
     /// # Errors
     ///
     /// What the server says. Whether the names were swapped all the same, when the answer to COMMIT did not come, only
     /// [`Swap::is_done`] can tell.
-    pub fn carry_out(&self, target: &Target) -> Result<Duration> {
-        // Connected before the first session is ended: that takes longer than the swap.
-        let mut ender = target.maintenance()?;
-        let mut holder = target.maintenance()?;
-        database::require(&mut ender, &self.out)?;
-        database::require(&mut ender, &self.coming)?;
-        self.refuse_hindrances(&mut ender)?;
+    pub fn carry_out(&self, target: &Target, connected: Connected) -> Result<Duration> {
+        let Connected { mut holder, mut ender } = connected;
         let began = Instant::now();
         for attempt in 1.. {
             match self.rename(&mut holder, &mut ender) {
