@@ -1,6 +1,6 @@
 //! `backup-verify --depth restored`: each backup goes into a throw-away server by the restore that a disaster will use.
 
-use crate::place::{FAILPOINT, Place, chmod, label_of, make_directory, names_in};
+use crate::place::{FAILPOINT, Place, chmod, make_directory, names_in};
 use crate::round_trip::{Backup, every_kind, pgbackup};
 use common::backup::catalog::VERIFIED;
 use harness::{Ran, Sandbox, Tool, app_user, is_root, tmpfs, verify_user};
@@ -18,6 +18,11 @@ fn restored(dir: &Sandbox) -> Tool {
     }
     let tool = dir.tool("backup-verify").args(["--no-config", "--depth", "restored", "--jobs", "2"]);
     tool.arg("--work-dir").arg(dir.join("work"))
+}
+
+/// The same with the programs of the server, whose version made the backup: another minor version leaves doubts.
+fn proven(place: &Place) -> Tool {
+    restored(&place.dir).arg("--pg-bin").arg(place.pg.bin())
 }
 
 #[track_caller]
@@ -90,7 +95,7 @@ fn the_nightly_line_proves_every_row_of_every_database() {
     place.pg.sql_in("shop", "CREATE TABLE t AS SELECT generate_series(1, 7) AS n; GRANT SELECT ON t TO reader");
     let made = place.pgbackup().args(["--all", "--format", "json"]).run().stderr_is("").code(0);
 
-    let ran = restored(&place.dir).args(["--pg-bin".as_ref(), place.pg.bin().as_os_str()]).arg("-");
+    let ran = proven(&place).arg("-");
     let ran = ran.stdin_bytes(made.stdout_text()).run().stderr_is("").code(0);
 
     let text = ran.stdout_text();
@@ -118,7 +123,7 @@ fn a_dump_that_no_server_takes_is_critical_and_is_not_written_off_for_it() {
     );
     let label = place.back_up();
 
-    let ran = restored(&place.dir).arg(format!("backups/{label}")).run().stderr_is("").code(2);
+    let ran = proven(&place).arg(format!("backups/{label}")).run().stderr_is("").code(2);
 
     assert!(ran.stdout_text().contains(": it cannot be restored: "), "{}", ran.picture());
     assert!(ran.stdout_text().contains("violates check constraint"), "{}", ran.picture());
@@ -132,7 +137,7 @@ fn required_tables_and_asserts_are_looked_at() {
     place.pg.sql_in("app", "CREATE TABLE empty (n int)");
     let path = format!("backups/{}", place.back_up());
     let run = |options: &[&str], code| {
-        let ran = restored(&place.dir).args(options).arg(&path).run().code(code);
+        let ran = proven(&place).args(options).arg(&path).run().code(code);
         format!("{}{}", ran.stdout_text(), ran.stderr_text())
     };
 
@@ -160,9 +165,10 @@ fn a_server_runs_as_a_user_of_its_own_without_network_and_without_a_way_to_more_
     let uid = verify_user();
     let paused = place.dir.join("go-on");
     let wait = format!("cluster-ready=pause:{}", paused.display());
-    let running = restored(&place.dir).env(FAILPOINT, wait).arg(&path).spawn();
+    let running = proven(&place).env(FAILPOINT, wait).arg(&path).spawn();
     let work = place.dir.join("work");
-    wait_for("a postmaster", || !processes_in(&work).is_empty());
+    wait_for("a postmaster", || place.dir.join("go-on.reached").exists());
+    assert!(!processes_in(&work).is_empty());
 
     for pid in processes_in(&work) {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -186,7 +192,7 @@ fn the_user_has_to_exist_and_may_not_own_a_running_server_or_be_root() {
     let place = Place::new();
     let path = format!("backups/{}", place.back_up());
     let said = |user: &str| {
-        let ran = restored(&place.dir).args(["--run-as", user, &path]).run().code(3);
+        let ran = proven(&place).args(["--run-as", user, &path]).run().code(3);
         ran.stdout_text().to_owned()
     };
     assert!(is_root());
@@ -228,7 +234,7 @@ fn whatever_kills_it_the_server_ends_and_the_next_run_sweeps_every_row() {
     let path = format!("backups/{}", place.back_up());
     let work = place.dir.join("work");
     for at in ["cluster-ready", "restored"] {
-        let _ = restored(&place.dir).env(FAILPOINT, format!("{at}=kill")).arg(&path).run().signalled(9);
+        let _ = proven(&place).env(FAILPOINT, format!("{at}=kill")).arg(&path).run().signalled(9);
 
         assert_eq!(left(&place.dir).len(), 1, "a killed run cannot clean up");
         wait_for("the server to end", || processes_in(&work).is_empty());
@@ -236,7 +242,7 @@ fn whatever_kills_it_the_server_ends_and_the_next_run_sweeps_every_row() {
             assert!(holds(&work, b"CANARY-"), "the test looks in the wrong place");
         }
 
-        let _ = restored(&place.dir).arg(&path).run().code(0);
+        let _ = proven(&place).arg(&path).run().code(0);
         is_gone(&place.dir);
         assert!(!holds(&work, b"CANARY-"));
     }
@@ -266,7 +272,7 @@ fn a_planted_directory_kills_no_server_and_removes_no_file() {
     std::os::unix::fs::chown(work.join("verify-theirs"), Some(uid), Some(gid)).unwrap();
     let before = place.pg.pid();
 
-    let ran = restored(&place.dir).arg(&path).run().code(0);
+    let ran = proven(&place).arg(&path).run().code(0);
 
     assert_eq!(left(&place.dir), ["verify-theirs"]);
     let _ = ran.stderr_has("is no directory of ours, and stays");
@@ -308,7 +314,7 @@ fn a_hostile_dump_becomes_no_superuser_and_reaches_nothing_outside() {
     let path = format!("backups/{}", place.back_up());
 
     let options = ["--assert", "SELECT count(*) = 1 FROM pg_catalog.pg_roles WHERE rolsuper"];
-    let _ = restored(&place.dir).args(options).arg(&path).run().code(0);
+    let _ = proven(&place).args(options).arg(&path).run().code(0);
 
     assert!(!Path::new("/tmp/nightshift-pwned").exists());
     is_gone(&place.dir);
@@ -328,7 +334,7 @@ fn names_of_roles_are_data() {
     let path = format!("backups/{}", place.back_up());
 
     let options = ["--assert", "SELECT count(*) = 1 FROM pg_catalog.pg_roles WHERE rolsuper"];
-    let ran = restored(&place.dir).args(options).arg(&path).run();
+    let ran = proven(&place).args(options).arg(&path).run();
 
     assert!(ran.stdout_text().starts_with("OK "), "{}", ran.picture());
 }
@@ -340,7 +346,7 @@ fn an_extension_that_is_not_there_or_not_trusted_has_its_own_verdict() {
     let label = place.back_up();
     let path = format!("backups/{label}");
 
-    let ran = restored(&place.dir).arg(&path).run().code(3);
+    let ran = proven(&place).arg(&path).run().code(3);
     assert!(ran.stdout_text().contains("UNKNOWN"), "{}", ran.picture());
     assert!(
         ran.stdout_text().contains("extension dblink is not a trusted one, and not allowed here"),
@@ -349,7 +355,7 @@ fn an_extension_that_is_not_there_or_not_trusted_has_its_own_verdict() {
     );
     assert_eq!(verdict(&place, &label).as_deref(), Some("content OK"));
 
-    let ran = restored(&place.dir).args(["--allow-extension", "dblink"]).arg(&path).run();
+    let ran = proven(&place).args(["--allow-extension", "dblink"]).arg(&path).run();
     assert!(ran.stdout_text().starts_with("OK "), "{}", ran.picture());
 }
 
@@ -361,7 +367,7 @@ fn a_disk_that_is_too_small_says_nothing_about_the_backup() {
     make_directory(&place.dir.join("work"), 0o711);
 
     let small = tmpfs::mount(&place.dir.join("work"), 64 << 10);
-    let ran = restored(&place.dir).arg(&path).run().code(3);
+    let ran = proven(&place).arg(&path).run().code(3);
     drop(small);
 
     assert!(ran.stdout_text().contains("a restore takes"), "{}", ran.picture());
@@ -375,14 +381,20 @@ fn a_given_server_is_used_and_left_as_it_was() {
     let databases = || place.pg.sql("SELECT string_agg(datname, ',' ORDER BY datname) FROM pg_database");
     let before = databases();
     let server = format!("host={} port={} user=postgres", place.pg.socket_dir().display(), place.pg.port());
-    let tool =
-        || place.dir.tool("backup-verify").args(["--no-config", "--depth", "restored", "--server", &server]).arg(&path);
+    let tool = || {
+        place
+            .dir
+            .tool("backup-verify")
+            .args(["--no-config", "--depth", "restored", "--server", &server])
+            .arg("--pg-bin")
+            .arg(place.pg.bin())
+            .arg(&path)
+    };
 
     let ran = tool().run().stderr_is("");
 
     assert!(ran.stdout_text().starts_with("OK "), "{}", ran.picture());
     assert_eq!(databases(), before);
-    let _ = label_of;
 }
 
 #[test]
@@ -390,11 +402,13 @@ fn a_signal_ends_it_with_its_server() {
     let place = Place::new();
     let path = format!("backups/{}", place.back_up());
     let work = place.dir.join("work");
-    let wait = format!("cluster-ready=pause:{}", place.dir.join("never").display());
-    let running = restored(&place.dir).env(FAILPOINT, wait).arg(&path).spawn();
-    wait_for("a postmaster", || !processes_in(&work).is_empty());
+    let wait = format!("cluster-ready=pause:{}", place.dir.join("go-on").display());
+    let running = proven(&place).env(FAILPOINT, wait).arg(&path).spawn();
+    wait_for("a postmaster", || place.dir.join("go-on.reached").exists());
+    assert!(!processes_in(&work).is_empty());
 
     running.signal(15);
+    fs::write(place.dir.join("go-on"), "").unwrap();
     let _ = running.wait().signalled(15);
 
     is_gone(&place.dir);

@@ -37,6 +37,8 @@ pub struct Compared {
     pub differences: Differences,
     /// What the database holds.
     pub content: Content,
+    /// What to do about doubts.
+    pub advice: Option<String>,
 }
 
 /// Why nothing was compared.
@@ -117,7 +119,7 @@ impl Compared {
     /// What is said of it; all differences are in the fields, the first in the message.
     pub fn item(self, subject: String, place: &Place<'_>, took: Duration) -> Item {
         let status = self.status();
-        let Self { differences: Differences { found, doubts, notes }, content } = self;
+        let Self { differences: Differences { found, doubts, notes }, content, advice } = self;
         let Place { what, depth, done } = place;
         let rows = crate::rows_of_tables(&content);
         let message = match status {
@@ -135,6 +137,7 @@ impl Compared {
             .with(keys::ROWS, Value::Count(content.rows))
             .with(keys::DIFFERENT, Value::Count(found.len() as u64))
             .with(keys::DURATION, Value::Seconds(took));
+        item.hints.extend(advice.filter(|_| status == Status::Warning));
         for (key, list) in [(keys::DIFFERENCES, found), (keys::DOUBTS, doubts), (keys::NOTES, notes)] {
             if !list.is_empty() {
                 item = item.with(key, Value::Texts(list));
@@ -196,7 +199,8 @@ fn compare_by(manner: Manner, found: &Found, seen: &Seen, database: &Database<'_
     while let Some(record) = next().map_err(Trouble::Backup)? {
         comparison.take(Side::Recorded, record).map_err(Trouble::Judging)?;
     }
-    Ok(Compared { differences: comparison.finish(&rules), content })
+    let advice = Some(advice(&found.manifest, client.version, database.version()));
+    Ok(Compared { differences: comparison.finish(&rules), content, advice })
 }
 
 /// How the dump of a backup was made.
@@ -218,16 +222,36 @@ fn manner(manifest: &Manifest) -> Result<Manner> {
     }
     Ok(Manner {
         client_major: major.with_context(|| format!("the manifest names pg_dump {:?}", client.version))?,
+        client_version: Some(client.version.clone()),
         options: options::once_more(&client.options).context("cannot dump as the manifest says")?,
     })
 }
 
-/// The same server and pg_dump, as to their major versions, word everything in the same way.
+/// The same pg_dump words the same server in the same way; other minor versions nearly so; other majors not.
+///
+/// pg_dump 15.18 writes options of columns that 15.20 knows to be the server's own.
 fn statements(manifest: &Manifest, client: Version, server: Version) -> Statements {
-    let source = manifest.source.as_ref().map(|source| Version::from_number(source.version_num).major);
+    let source = manifest.source.as_ref().map(|source| Version::from_number(source.version_num));
     let recorded = manifest.client.as_ref().map(|client| client.version.as_str()).unwrap_or_default();
-    let is_same = source == Some(server.major) && recorded.split('.').next() == Some(&client.major.to_string());
-    if is_same { Statements::Exact } else { Statements::Present }
+    let majors = (source.map(|version| version.major), recorded.split('.').next());
+    if majors != (Some(server.major), Some(&client.major.to_string())) {
+        Statements::Present
+    } else if source == Some(server) && recorded == client.to_string() {
+        Statements::Exact
+    } else {
+        Statements::Likely
+    }
+}
+
+/// What to do about doubts that other versions raise.
+fn advice(manifest: &Manifest, client: Version, server: Version) -> String {
+    let of = |version: Option<&str>| version.unwrap_or("an unknown version").to_owned();
+    let recorded = of(manifest.client.as_ref().map(|client| client.version.as_str()));
+    let source = of(manifest.source.as_ref().and_then(|source| source.version.split(' ').next()));
+    format!(
+        "the backup was made by pg_dump {recorded} of server {source}, and this is pg_dump {client} of server {server}; \
+         with the same versions there is no doubt (--pg-bin)"
+    )
 }
 
 /// Compares a database with a dump that something else made; its options are guessed from what it holds.
@@ -261,7 +285,7 @@ pub fn compare_foreign(
         .ok_or_else(|| anyhow!("it does not say which pg_dump made it"))
         .hint("its line \"-- Dumped by pg_dump version\" is needed")
         .map_err(Trouble::Judging)?;
-    let manner = Manner { client_major, options: traits.options() };
+    let manner = Manner { client_major, client_version: None, options: traits.options() };
     let taken = database.dump(&manner, seen, |record| comparison.take(Side::Found, record));
     let content = taken.map_err(Trouble::Judging)?;
     let rules = Rules { statements: Statements::Present, rows: Rows::Number, configuration: database.configuration() };
@@ -269,7 +293,7 @@ pub fn compare_foreign(
     if judged.content.tables == 0 && content.tables > 0 {
         differences.doubts.push("its rows are no COPY blocks, so they were not compared".to_owned());
     }
-    Ok(Compared { differences, content })
+    Ok(Compared { differences, content, advice: None })
 }
 
 /// What a dump without a manifest lets see of the options it was made with.
@@ -341,12 +365,14 @@ mod tests {
     }
 
     #[test]
-    fn statements_must_be_equal_only_within_a_major_version() {
-        let version = |major| Version { major, minor: 1 };
+    fn statements_must_be_equal_to_the_letter_only_where_the_versions_are() {
+        let version = |major, minor| Version { major, minor };
         let manifest = manifest(|_| {});
 
-        assert_eq!(statements(&manifest, version(15), version(15)), Statements::Exact);
-        assert_eq!(statements(&manifest, version(16), version(15)), Statements::Present);
-        assert_eq!(statements(&manifest, version(16), version(16)), Statements::Present);
+        assert_eq!(statements(&manifest, version(15, 20), version(15, 20)), Statements::Exact);
+        assert_eq!(statements(&manifest, version(15, 18), version(15, 20)), Statements::Likely);
+        assert_eq!(statements(&manifest, version(15, 20), version(15, 18)), Statements::Likely);
+        assert_eq!(statements(&manifest, version(16, 20), version(15, 20)), Statements::Present);
+        assert_eq!(statements(&manifest, version(16, 20), version(16, 20)), Statements::Present);
     }
 }

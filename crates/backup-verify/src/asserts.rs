@@ -30,20 +30,25 @@ pub fn check(assertion: &str) -> Result<()> {
 fn statement(assertion: &str) -> Result<String> {
     let query = assertion.trim().trim_end_matches(';');
     let statement = format!("SELECT pg_catalog.to_json((\n{query}\n)::pg_catalog.bool)");
+    if !is_one(query) || !is_one(&statement) {
+        return Err(anyhow!("--assert takes one query: {assertion:?}"))
+            .hint("for example: --assert 'SELECT count(*) > 1000 FROM public.users'");
+    }
+    Ok(statement)
+}
+
+/// Whether psql takes a text for one statement, up to a semicolon at its end, and for nothing of its own.
+fn is_one(text: &str) -> bool {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let statements = Arc::clone(&seen);
     let mut lexer = Scanner::new(Kind::Database).watch(move |text| {
         statements.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_vec());
     });
-    let whole = format!("{statement};\n");
-    let read = lexer.feed(whole.as_bytes());
+    // On a line of its own: the text may end in a comment.
+    let whole = format!("{text}\n;");
+    let is_read = lexer.feed(format!("{whole}\n").as_bytes()).is_ok();
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_one = read.is_ok() && seen.len() == 1 && seen[0] == whole.trim_end().as_bytes();
-    if !is_one {
-        return Err(anyhow!("--assert takes one query: {assertion:?}"))
-            .hint("for example: --assert 'SELECT count(*) > 1000 FROM public.users'");
-    }
-    Ok(statement)
+    is_read && seen.len() == 1 && seen[0] == whole.as_bytes()
 }
 
 /// Asks all of them; what is not true is a sentence each.

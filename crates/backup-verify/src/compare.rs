@@ -40,6 +40,8 @@ pub struct Rules {
 pub enum Statements {
     /// Every entry, to the letter.
     Exact,
+    /// Every entry; where the letters differ, another minor version may be the reason, or may not.
+    Likely,
     /// Every recorded entry must be there; another major version may word it differently and write more.
     Present,
 }
@@ -221,6 +223,7 @@ fn judge_entries(key: &Key, recorded: &[Record], found: &[Record], statements: S
                 into.found.push(format!("{what} belongs to {now}, not to {before}"));
             }
             (_, _, Statements::Exact) => into.found.push(format!("{what} differs")),
+            (_, _, Statements::Likely) => into.doubts.push(format!("{what} is worded differently")),
             (_, _, Statements::Present) => into.notes.push(format!("{what} is worded differently")),
         }
     }
@@ -234,7 +237,7 @@ fn judge_entries(key: &Key, recorded: &[Record], found: &[Record], statements: S
 
 fn extra(what: &str, statements: Statements, into: &mut Differences) {
     let list = match statements {
-        Statements::Exact => &mut into.found,
+        Statements::Exact | Statements::Likely => &mut into.found,
         Statements::Present => &mut into.notes,
     };
     list.push(format!("{what} was not recorded"));

@@ -150,6 +150,18 @@ fn another_major_version_may_word_statements_its_own_way_but_not_lose_one() {
 }
 
 #[test]
+fn another_minor_version_leaves_a_doubt_about_wording_and_about_nothing_else() {
+    let rules = Rules { statements: Statements::Likely, ..exact() };
+    let before = [entry("VIEW", "v", "app", "aa"), entry("INDEX", "i", "app", "aa")];
+    let now = [entry("VIEW", "v", "app", "bb"), entry("INDEX", "new", "app", "aa")];
+
+    let differences = compared(&before, &now, &rules);
+
+    assert_eq!(differences.found, ["INDEX public.i is missing", "INDEX public.new was not recorded"]);
+    assert_eq!(differences.doubts, ["VIEW public.v is worded differently"]);
+}
+
+#[test]
 fn a_dump_without_a_known_time_zone_is_judged_by_the_number_of_its_rows() {
     let rules = Rules { statements: Statements::Present, rows: Rows::Number, ..exact() };
 

@@ -67,6 +67,8 @@ const QUESTION: &str = "SELECT pg_catalog.json_build_object(\
 pub struct Manner {
     /// The major version of the pg_dump that made the earlier one.
     pub client_major: u32,
+    /// All of its version, where that is known.
+    pub client_version: Option<String>,
     /// Its options.
     pub options: Vec<String>,
 }
@@ -104,13 +106,17 @@ impl<'a> Database<'a> {
         tables.map(|table| ((table.schema.clone(), table.name.clone()), table.extension.clone())).collect()
     }
 
-    /// The pg_dump for the second dump: of the first one's major version, unless the server is newer than that.
+    /// The pg_dump for the second dump: the very version of the first one, else its major version, unless the server is
+    /// newer than that.
     ///
     /// # Errors
     ///
     /// Where there is none.
     pub fn client(&self, manner: &Manner) -> Result<Client> {
-        self.clients.of_major("pg_dump", manner.client_major.max(self.version().major))
+        let major = manner.client_major.max(self.version().major);
+        let same = |client: &Client| Some(client.version.to_string()) == manner.client_version;
+        let same = self.clients.all("pg_dump")?.into_iter().find(same).filter(|client| client.version.major == major);
+        same.map_or_else(|| self.clients.of_major("pg_dump", major), Ok)
     }
 
     /// Dumps and hands on what is found.
