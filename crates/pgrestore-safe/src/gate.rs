@@ -68,7 +68,8 @@ const CALLS: &[&str] = &[
 
 /// What `CREATE` may make, longest first where one begins with another, and who makes it.
 const CREATE: &[(&str, Class)] = &[
-    ("ACCESS METHOD ", Class::Load),
+    // Its handler is looked up, not called, and only a superuser can have made a function that may be one.
+    ("ACCESS METHOD ", Class::Admin),
     ("AGGREGATE ", Class::Load),
     ("CAST ", Class::Load),
     ("COLLATION ", Class::Load),
@@ -217,7 +218,10 @@ fn of_kind(rest: &str, kinds: &[(&str, Class)], statement: &[u8]) -> Option<Clas
     let is_blind = *kind == "CAST " && memchr_find(statement, b"WITHOUT FUNCTION");
     // A type that is only announced, `CREATE TYPE name;`, can do nothing yet.
     let is_shell = *kind == "TYPE " && !statement.contains(&b'(');
-    Some(if (*kind == "CAST " && !is_blind) || is_shell { Class::Admin } else { *class })
+    // A wrapper's validator is called when it is made; one without can do nothing.
+    let calls = |word: &str| memchr_find(statement, word.as_bytes());
+    let is_bare = *kind == "FOREIGN DATA WRAPPER " && !calls("HANDLER ") && !calls("VALIDATOR ");
+    Some(if (*kind == "CAST " && !is_blind) || is_shell || is_bare { Class::Admin } else { *class })
 }
 
 fn altered(rest: &str, statement: &[u8]) -> Option<Class> {
@@ -312,6 +316,9 @@ mod tests {
             ("SELECT pg_catalog.setval('public.s', 7, true);", Class::Value),
             ("CREATE TABLE public.t (\n    a integer\n);", Class::Load),
             ("CREATE EXTENSION IF NOT EXISTS hstore WITH SCHEMA public;", Class::Admin),
+            ("CREATE ACCESS METHOD a TYPE TABLE HANDLER heap_tableam_handler;", Class::Admin),
+            ("CREATE FOREIGN DATA WRAPPER f OPTIONS (\n    debug 'true'\n);", Class::Admin),
+            ("CREATE FOREIGN DATA WRAPPER f VALIDATOR public.v;", Class::Load),
             ("CREATE CAST (public.a AS text) WITH INOUT;", Class::Admin),
             ("CREATE CAST (public.a AS text) WITHOUT FUNCTION;", Class::Load),
             ("CREATE TYPE public.shell;", Class::Admin),
