@@ -72,6 +72,11 @@ const PAGES: [Page; 2] = [
                 "The last verdict: when, how deep, what was found. Retention of pgbackup(8) reads it: it keeps the newest \
                  proven backup, and counts none that was found bad.",
             ),
+            (
+                "/var/lib/nightshift-verify",
+                "Where throw-away servers live as long as --depth restored runs; ~/.cache/nightshift/verify for users \
+                 other than root.",
+            ),
         ],
         see_also: &[
             ("pgbackup", "8"),

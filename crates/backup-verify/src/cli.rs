@@ -75,7 +75,7 @@ pub struct Cli {
     pub threads: Option<u16>,
 
     /// Make the throw-away cluster of --depth restored here
-    /// [default: /var/lib/nightshift/verify for root, else ~/.cache/nightshift/verify]
+    /// [default: /var/lib/nightshift-verify for root, else ~/.cache/nightshift/verify]
     ///
     /// Rows lie here as plain text while it runs, readable by the cluster's user and root only: name an encrypted file
     /// system, or one in memory, where that matters. It is gone when the run ends; what a killed run left, the next

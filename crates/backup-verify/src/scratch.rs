@@ -36,14 +36,14 @@ pub struct Scratch {
     lock: Lock,
 }
 
-/// Where clusters are made unless `--work-dir` says otherwise.
+/// Where clusters are made unless `--work-dir` says otherwise; not below /var/lib/nightshift, which is root's alone.
 pub fn default_place() -> PathBuf {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     match (common::process::is_root(), set("XDG_CACHE_HOME"), set("HOME")) {
-        (true, ..) => "/var/lib/nightshift/verify".into(),
+        (true, ..) => "/var/lib/nightshift-verify".into(),
         (false, Some(cache), _) => cache.join("nightshift/verify"),
         (false, None, Some(home)) => home.join(".cache/nightshift/verify"),
-        (false, None, None) => "/var/lib/nightshift/verify".into(),
+        (false, None, None) => "/var/lib/nightshift-verify".into(),
     }
 }
 
