@@ -311,37 +311,14 @@ impl MemberWriter {
 }
 
 /// Inflates members, one thread's state.
-pub struct Inflater(MemberReader);
-
-impl Inflater {
-    /// For the members of an archive of this codec.
-    ///
-    /// # Errors
-    ///
-    /// "cannot start zstd".
-    pub fn new(codec: Codec) -> Result<Self> {
-        MemberReader::new(codec).map(Self)
-    }
-
-    /// Inflates one member into exactly the plain length that the index gives it.
-    ///
-    /// # Errors
-    ///
-    /// What does not fit.
-    pub fn inflate(&mut self, member: Member, stored: &[u8], plain: &mut Vec<u8>) -> Result<()> {
-        self.0.inflate(member, stored, plain)
-    }
-}
-
-/// Inflates members, by codec.
-enum MemberReader {
+pub(super) enum MemberReader {
     Gzip(Inflater),
     Zstd(Box<zstd::bulk::Decompressor<'static>>),
     None,
 }
 
 impl MemberReader {
-    fn new(codec: Codec) -> Result<Self> {
+    pub(super) fn new(codec: Codec) -> Result<Self> {
         Ok(match codec {
             Codec::Gzip => Self::Gzip(Inflater::new()?),
             Codec::Zstd => Self::Zstd(Box::new(zstd::bulk::Decompressor::new().context("cannot start zstd")?)),
@@ -350,7 +327,7 @@ impl MemberReader {
     }
 
     /// Inflates one member into exactly the plain length that the index gives it.
-    fn inflate(&mut self, member: Member, stored: &[u8], plain: &mut Vec<u8>) -> Result<()> {
+    pub(super) fn inflate(&mut self, member: Member, stored: &[u8], plain: &mut Vec<u8>) -> Result<()> {
         let expected = member.1 as usize;
         plain.resize(expected, 0);
         match self {

@@ -3,7 +3,7 @@
 //! Every member was digested when the archive was verified, and is digested again when it is read: what is loaded is
 //! what was verified, also where somebody writes into the file in between (THREATS R6).
 
-use super::archive::{Codec, Inflater, MEMBER_LIMIT};
+use super::archive::{Codec, MEMBER_LIMIT, MemberReader};
 use super::index::Member;
 use super::manifest::Archive;
 use anyhow::{Context as _, Result, ensure};
@@ -97,7 +97,7 @@ impl Seekable {
         let next = self.members.partition_point(|place| place.plain + u64::from(place.size.1) <= offset);
         Ok(Plain {
             archive: self,
-            inflater: Inflater::new(self.codec)?,
+            inflater: MemberReader::new(self.codec)?,
             next,
             at: offset,
             stored: Vec::new(),
@@ -110,7 +110,7 @@ impl Seekable {
 /// The plain stream from some offset on.
 pub struct Plain<'a> {
     archive: &'a Seekable,
-    inflater: Inflater,
+    inflater: MemberReader,
     next: usize,
     /// The offset of the next byte that is handed out.
     at: u64,
