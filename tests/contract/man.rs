@@ -20,7 +20,7 @@ struct Page {
     see_also: &'static [(&'static str, &'static str)],
 }
 
-const PAGES: [Page; 2] = [
+const PAGES: &[Page] = &[
     Page {
         tool: "pgbackup",
         environment: &[
@@ -59,6 +59,33 @@ const PAGES: [Page; 2] = [
             ("nightshift", "7"),
             ("pg_dump", "1"),
             ("psql", "1"),
+        ],
+    },
+    Page {
+        tool: "pgrestore-safe",
+        environment: &[
+            (
+                "PGHOST, PGPORT, PGUSER, PGPASSWORD, PGSERVICE, PGSSLMODE, …",
+                "As psql reads them; a service file and ~/.pgpass count, too. Nothing of them reaches the sessions that load, \
+                 which log in as a role of their own.",
+            ),
+            ("XDG_STATE_HOME, HOME", "Where the record of restores lies, unless root runs this."),
+        ],
+        files: &[
+            (
+                "/var/lib/nightshift/pgrestore-safe",
+                "The record of restores: what a run is about to do, and which databases earlier ones have put aside. --undo, \
+                 --recover and --drop-old act only on what is in it.",
+            ),
+            ("LABEL.pin", "Put beside the backup while it is read, so that no retention takes it away."),
+        ],
+        see_also: &[
+            ("pgbackup", "8"),
+            ("backup-verify", "8"),
+            ("nightshift-backup", "5"),
+            ("nightshift-journal", "5"),
+            ("nightshift", "7"),
+            ("pg_restore", "1"),
         ],
     },
     Page {

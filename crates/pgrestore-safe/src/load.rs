@@ -127,7 +127,7 @@ fn attempt(order: &Order<'_>, loader: &mut Loader, is_parallel: bool) -> Result<
     };
     let stream: Stream<'_> = order.source.stream(order.target)?;
     walk::load(&plan, stream, &mut connection, &mut admin, order.analyze)
-        .with_context(|| format!("cannot load into {:?}", order.database))?;
+        .with_context(|| format!("cannot fill database {:?}", order.database))?;
     let rows = blocks.iter().map(|block| block.table.rows).sum();
     Ok(Loaded { tables: blocks.len() as u64, rows })
 }

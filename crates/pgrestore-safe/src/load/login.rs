@@ -71,7 +71,8 @@ pub fn prepare(target: &Target, session: &mut Session, as_superuser: bool) -> Re
         database: String::new(),
     };
     if !login.is_local() && way.has_tls == Some(true) {
-        return Err(anyhow!("cannot load over TLS yet")).hint("run pgrestore-safe on the database's own machine");
+        return Err(anyhow!("loading over TLS from another machine is not built in"))
+            .hint("run pgrestore-safe on the database's own machine");
     }
     if way.is_superuser == "on" && !as_superuser {
         return temporary(session, login);

@@ -177,7 +177,7 @@ impl Pool<'_> {
                             take(piece)
                         })
                     })
-                    .with_context(|| format!("cannot load table {}", rows::shown(&place.table)))?;
+                    .with_context(|| format!("cannot fill table {}", rows::shown(&place.table)))?;
                 common::failpoint!("rows-loaded")?;
                 Ok(Some((*block, rows)))
             }

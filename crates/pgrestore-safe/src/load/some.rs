@@ -39,7 +39,7 @@ pub fn tables(target: &Target, source: &Source, wanted: &[Table], as_superuser: 
         let mut progress = Progress::start(&target.name, all);
         connection.execute("BEGIN")?;
         for table in wanted {
-            let act = || format!("cannot load table {}.{}", table.schema, table.name);
+            let act = || format!("cannot fill table {}.{}", table.schema, table.name);
             fill(&mut connection, archive, table, (source.plain_bytes(), source.encoding()), &mut progress)
                 .with_context(act)?;
         }

@@ -250,7 +250,7 @@ impl Walk<'_> {
                     take(piece)
                 })
             })
-            .with_context(|| format!("cannot load table {}", rows::shown(&block.table)))?;
+            .with_context(|| format!("cannot fill table {}", rows::shown(&block.table)))?;
         common::failpoint!("rows-loaded")?;
         self.done_rows += rows;
         self.counts.push((number, rows));
