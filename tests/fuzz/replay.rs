@@ -62,3 +62,27 @@ fn every_target_has_a_property_a_corpus_and_a_dictionary() {
         }
     }
 }
+
+/// Crates and versions of a table of a Cargo.toml: `zstd`, `0.14`.
+fn versions(manifest: &Path, table: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(manifest).unwrap_or_else(|e| panic!("cannot read {manifest:?}: {e}"));
+    let lines = text.lines().skip_while(|line| *line != table).skip(1).take_while(|line| !line.starts_with('['));
+    let versions = lines.filter_map(|line| {
+        let (name, rest) = line.split_once(" = ")?;
+        let version = rest.strip_prefix("{ version = ").unwrap_or(rest).strip_prefix('"')?.split('"').next()?;
+        Some((name.to_owned(), version.to_owned()))
+    });
+    versions.collect()
+}
+
+#[test]
+fn the_fuzzer_has_its_crates_in_the_versions_of_the_workspace() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ours = versions(&tests.join("../Cargo.toml"), "[workspace.dependencies]");
+
+    let theirs = versions(&tests.join("fuzz/Cargo.toml"), "[dependencies]");
+
+    let shared: Vec<_> = theirs.iter().filter(|(name, _)| ours.iter().any(|(our, _)| our == name)).collect();
+    assert!(shared.len() > 4, "{theirs:?}");
+    assert!(shared.iter().all(|pinned| ours.contains(pinned)), "{shared:?}\n{ours:?}");
+}

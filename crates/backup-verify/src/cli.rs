@@ -103,6 +103,7 @@ pub struct Cli {
     ///
     /// pg_restore turns pg_dump's own formats (custom, directory, tar) into SQL that can be read, and connects nowhere;
     /// psql and pg_dump ask and dump a database; initdb and postgres make a throw-away server.
+    /// A dump that pg_restore is too old for is UNKNOWN, and so is any while it has known holes.
     #[arg(long, value_name = "DIR", help_heading = HOW)]
     pub pg_bin: Option<PathBuf>,
 

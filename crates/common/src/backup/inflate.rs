@@ -9,12 +9,12 @@ use libdeflate_sys as sys;
 use std::ptr::NonNull;
 
 /// The state of libdeflate for one thread.
-pub(super) struct Inflater(NonNull<sys::libdeflate_decompressor>);
+pub(super) struct Libdeflate(NonNull<sys::libdeflate_decompressor>);
 
 // SAFETY: libdeflate keeps nothing of a thread in it; it only must not be used by two at once, and `inflate` takes `&mut`.
-unsafe impl Send for Inflater {}
+unsafe impl Send for Libdeflate {}
 
-impl Inflater {
+impl Libdeflate {
     pub(super) fn new() -> Result<Self> {
         // SAFETY: takes no argument; null where there is no memory.
         let state = unsafe { sys::libdeflate_alloc_decompressor() };
@@ -54,7 +54,7 @@ impl Inflater {
     }
 }
 
-impl Drop for Inflater {
+impl Drop for Libdeflate {
     fn drop(&mut self) {
         // SAFETY: made by `libdeflate_alloc_decompressor`, and given back once.
         unsafe { sys::libdeflate_free_decompressor(self.0.as_ptr()) }
@@ -72,21 +72,21 @@ mod tests {
     fn a_stream_fills_what_it_is_inflated_into() {
         let mut plain = [0; 3];
 
-        Inflater::new().unwrap().inflate(&ABC, &mut plain).unwrap();
+        Libdeflate::new().unwrap().inflate(&ABC, &mut plain).unwrap();
 
         assert_eq!(&plain, b"abc");
     }
 
     #[test]
     fn bytes_behind_the_end_of_the_stream_are_an_error() {
-        let error = Inflater::new().unwrap().inflate(&[&ABC[..], b"xy"].concat(), &mut [0; 3]).unwrap_err();
+        let error = Libdeflate::new().unwrap().inflate(&[&ABC[..], b"xy"].concat(), &mut [0; 3]).unwrap_err();
 
         assert_eq!(error.to_string(), "2 bytes stand behind its end");
     }
 
     #[test]
     fn another_length_is_an_error() {
-        let told = |length| Inflater::new().unwrap().inflate(&ABC, &mut vec![0; length]).unwrap_err().to_string();
+        let told = |length| Libdeflate::new().unwrap().inflate(&ABC, &mut vec![0; length]).unwrap_err().to_string();
 
         assert_eq!(told(4), "it holds 3 bytes, not 4");
         assert_eq!(told(2), "it holds more than 2 bytes");
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_cut_stream_is_an_error() {
-        assert!(Inflater::new().unwrap().inflate(&ABC[..7], &mut [0; 3]).is_err());
-        assert!(Inflater::new().unwrap().inflate(&[], &mut []).is_err());
+        assert!(Libdeflate::new().unwrap().inflate(&ABC[..7], &mut [0; 3]).is_err());
+        assert!(Libdeflate::new().unwrap().inflate(&[], &mut []).is_err());
     }
 }
