@@ -297,3 +297,46 @@ fn a_signal_while_it_loads_leaves_nothing_behind() {
         assert_eq!(ruined.state()["run"], serde_json::Value::Null, "{at}");
     }
 }
+
+#[test]
+fn a_database_may_be_called_whatever_it_likes() {
+    for name in ["a\"b'; \\ --\n:x", "host=evil", "-rf", "../../etc", "postgresql://x"] {
+        let ruined = Ruined::new();
+        let quoted = name.replace('"', "\"\"");
+        ruined.pg().sql(&format!("ALTER DATABASE app RENAME TO \"{quoted}\""));
+        let keywords = format!("dbname='{}'", name.replace('\\', "\\\\").replace('\'', "\\'"));
+        let tool = || ruined.tool().args(["--yes", "--to", &keywords]);
+
+        tool().args([&ruined.label, "--dir", "backups", "--from-other"]).run().code(0);
+
+        let databases = ruined.pg().sql("SELECT count(*) FROM pg_database WHERE datname !~ '^(postgres|template.)$'");
+        assert_eq!(databases, "2", "{name:?}");
+        tool().arg("--undo").run().code(0);
+        tool().args(["--drop-old", "--dir", "backups"]).run().code(0);
+        ruined.pg().sql(&format!("ALTER DATABASE \"{quoted}\" RENAME TO app"));
+        assert_eq!((ruined.live(), ruined.databases().len()), ("ruined", 1), "{name:?}");
+    }
+}
+
+#[test]
+fn a_database_in_heavy_use_is_replaced_and_no_transaction_sees_a_mix() {
+    let ruined = Ruined::with(Postgres::builder().conf("max_connections = 120").start(), "");
+    let script = ruined.place.dir.join("script");
+    fs::write(&script, "BEGIN; SELECT count(*) FROM customers; UPDATE customers SET name = 'x' WHERE id = 5; COMMIT;")
+        .unwrap();
+    let bench = || {
+        let bench = ruined.place.dir.program("pgbench").envs(ruined.pg().env()).env("PATH", path_of(ruined.pg()));
+        bench.args(["-n", "-c", "8", "-T", "60", "-f"]).arg(&script).arg("app").spawn()
+    };
+    let load = bench();
+    while ruined.pg().sql("SELECT count(*) FROM pg_stat_activity WHERE datname = 'app'") != "8" {}
+
+    ruined.restore().run().code(0);
+
+    assert_eq!(ruined.live(), "whole");
+    load.wait().stderr_has("terminating connection");
+}
+
+fn path_of(pg: &Postgres) -> String {
+    format!("{}:/usr/bin:/bin", pg.bin().display())
+}

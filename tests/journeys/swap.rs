@@ -1,7 +1,8 @@
 //! `--undo` and the swap that it shares with a restore: names, the application around it, what is refused.
 
+use crate::place::chmod;
 use crate::swap_place::{BEFORE, Swapped};
-use harness::Postgres;
+use harness::{Postgres, tmpfs};
 use std::fs;
 use std::time::Duration;
 
@@ -211,7 +212,7 @@ fn a_prepared_transaction_stops_the_swap_before_anybody_is_cut_off() {
     let place = Swapped::with(Postgres::builder().conf("max_prepared_transactions = 2").start());
     place.pg.sql_in("app", "BEGIN; INSERT INTO which VALUES ('x'); PREPARE TRANSACTION 'one'");
 
-    place.undo().run().stdout_is("").stderr_has("has prepared transactions: one").code(2);
+    place.undo().run().stdout_is("").stderr_has("prepared transactions: one").stderr_has("ROLLBACK PREPARED").code(3);
 
     place.pg.sql_in("app", "ROLLBACK PREPARED 'one'");
     assert_eq!(place.live(), "new");
@@ -228,4 +229,79 @@ fn two_at_once_are_one_and_a_75() {
 
     first.wait().code(0);
     assert_eq!(place.live(), "new");
+}
+
+#[test]
+fn units_are_stopped_and_started_by_systemctl() {
+    let place = Swapped::new();
+    let notes = place.dir.join("notes");
+    let stub = place.dir.join("systemctl");
+    fs::write(&stub, format!("#!/bin/sh\necho \"$@\" >> {}\n", notes.display())).unwrap();
+    chmod(&stub, 0o755);
+    let path = format!("{}:/usr/bin:/bin", place.dir.path().display());
+
+    let undo = place.undo().args(["--service", "app.service", "--service", "worker@1"]).env("PATH", path);
+    undo.run().stderr_is("").code(0);
+
+    assert_eq!(place.notes(), ["stop -- app.service worker@1", "start -- app.service worker@1"]);
+}
+
+#[test]
+fn commands_come_from_nowhere_but_the_command_line() {
+    let place = Swapped::new();
+    let (stop, start) = (place.note("stop"), place.note("start"));
+
+    let undo = place.undo().env("PGRESTORE_SAFE_STOP", stop).env("PGRESTORE_SAFE_START", start);
+    undo.env("PGRESTORE_SAFE_CHECK", "false").run().stderr_is("").code(0);
+
+    assert_eq!(place.notes(), Vec::<String>::new());
+}
+
+#[test]
+fn a_command_sees_no_secret_of_ours() {
+    let place = Swapped::new();
+    let script = format!("sh -c 'env > {}'", place.dir.join("environment").display());
+
+    let undo = place.undo().args(["--stop", &script, "--start", "true"]).env("PGPASSWORD", "CANARY");
+    undo.env("APP_SECRET", "CANARY").run().stderr_is("").code(0);
+
+    let environment = fs::read_to_string(place.dir.join("environment")).unwrap();
+    assert!(environment.contains("NS_DATABASE=app") && !environment.contains("CANARY"), "{environment}");
+}
+
+#[test]
+fn a_server_that_dies_before_the_commit_comes_back_with_the_old_names() {
+    let place = Swapped::new();
+    let go_on = place.dir.join("go");
+    let undo = place.undo().args(["--stop", &place.note("stop"), "--start", &place.note("start")]);
+    let running = place.at(undo, "swap-uncommitted", &format!("pause:{}", go_on.display())).spawn();
+    place.dir.wait_for("go.reached");
+
+    place.pg.stop_hard();
+    fs::write(go_on, "").unwrap();
+
+    running.wait().stdout_is("").stderr_has("run this again with --recover").code(2);
+    assert_eq!(place.notes(), ["stop app undo", "start app undo"]);
+    place.pg.restart();
+    assert_eq!(place.live(), "new");
+    place.tool().arg("--recover").run().code(0);
+    place.undo().run().code(0);
+    assert_eq!(place.live(), "old");
+}
+
+#[test]
+fn a_record_that_cannot_be_written_stops_the_run_before_the_application_is_stopped() {
+    let place = Swapped::new();
+    let record = fs::read(place.state_file()).unwrap();
+    let disk = tmpfs::mount(&place.dir.join("state"), 64);
+    let state = disk.path().join(place.state_file().file_name().unwrap());
+    fs::write(state, &record).unwrap();
+    let full = fs::write(disk.path().join("filler"), vec![0; 1 << 20]);
+    assert!(full.is_err());
+
+    let undo = place.tool_with(disk.path()).args(["--undo", "--to", "app", "--yes"]);
+    let undo = undo.args(["--stop", &place.note("stop"), "--start", &place.note("start")]);
+
+    undo.run().stdout_is("").stderr_has("cannot write").stderr_has("No space left").code(3);
+    assert_eq!((place.live().as_str(), place.notes().len()), ("new", 0));
 }

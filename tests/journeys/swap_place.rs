@@ -4,7 +4,7 @@ use crate::place::FAILPOINT;
 use harness::{Postgres, Sandbox, Tool};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the old database was put aside as.
 pub const BEFORE: &str = "app_before_20261101T020000Z";
@@ -73,8 +73,13 @@ impl Swapped {
 
     /// `pgrestore-safe`, about to run against the server.
     pub fn tool(&self) -> Tool {
+        self.tool_with(Path::new("state"))
+    }
+
+    /// The same, with its record elsewhere.
+    pub fn tool_with(&self, state: &Path) -> Tool {
         let tool = self.dir.tool("pgrestore-safe").envs(self.pg.env()).arg("--no-config");
-        tool.arg("--pg-bin").arg(self.pg.bin()).args(["--state-dir", "state"])
+        tool.arg("--pg-bin").arg(self.pg.bin()).arg("--state-dir").arg(state)
     }
 
     /// `pgrestore-safe --undo --to app --yes`.

@@ -72,15 +72,22 @@ pub struct Cli {
 
     /// Swap the database that the last restore put aside back into its place
     ///
-    /// What it replaces is kept as NAME_undone_STAMP.
+    /// What it replaces is kept as NAME_undone_STAMP, so a second --undo goes forward again. Only a database that is on
+    /// record is swapped in, and only while its OID and owner are still those.
     #[arg(long, requires = "to", help_heading = "What else it can do")]
     pub undo: bool,
 
     /// Say what a killed run left on the server, and put it right
+    ///
+    /// Before the swap, what it made is removed. From the swap on it is taken up: the pool resumed, the application started
+    /// and checked, and swapped back where it fails its check. With --dry-run it is only said. Without --to, all databases
+    /// on record are looked at.
     #[arg(long, help_heading = "What else it can do")]
     pub recover: bool,
 
-    /// Remove databases that restores have put aside, each after a backup of it
+    /// Remove databases that restores have put aside, each after a backup of it into --dir
+    ///
+    /// For its backup one is opened to superusers only, and closed again whatever happens.
     #[arg(long, help_heading = "What else it can do")]
     pub drop_old: bool,
 
@@ -125,17 +132,23 @@ pub struct Cli {
     #[arg(long, value_name = "DURATION", value_parser = units::parse_duration, help_heading = HOW)]
     pub wait: Option<Duration>,
 
-    /// Keep the record of restores here [default: /var/lib/nightshift for root, else ~/.local/state/nightshift]
+    /// Keep the record of restores here [default: /var/lib/nightshift/pgrestore-safe, or below ~/.local/state]
+    ///
+    /// The default is for root; other users have theirs in nightshift/pgrestore-safe below XDG_STATE_HOME or ~/.local/state.
+    /// --undo, --recover and --drop-old act on what is in it and on nothing else.
     #[arg(long, value_name = "DIR", help_heading = HOW)]
     pub state_dir: Option<PathBuf>,
 
     /// Stop the application before the swap with this command: 'docker stop app'
     ///
-    /// It is split into words and run without a shell; for more than one command: sh -c '…'.
+    /// It is split into words and run without a shell; for more than one command: sh -c '…'. It sees NS_DATABASE and
+    /// NS_ACT (restore, undo or recover) in its environment, and may take 5 minutes.
     #[arg(long, value_name = "CMD", requires = "start", help_heading = APPLICATION)]
     pub stop: Option<String>,
 
     /// Start the application after the swap, or after a failure, with this command
+    ///
+    /// It may run when the application runs already. What it leaves running should not keep its standard output.
     #[arg(long, value_name = "CMD", requires = "stop", help_heading = APPLICATION)]
     pub start: Option<String>,
 
@@ -145,7 +158,8 @@ pub struct Cli {
 
     /// Pause the pool of this PgBouncer for the swap, and resume it: its admin console, database pgbouncer
     ///
-    /// Without it, clients behind PgBouncer wait up to 15 s after a swap (server_login_retry).
+    /// Without it, clients behind PgBouncer wait up to 15 s after a swap (server_login_retry). Transactions get 10 s to end;
+    /// where they do not, nothing is swapped. The user must be one of admin_users.
     #[arg(long, value_name = "URI", help_heading = APPLICATION)]
     pub pgbouncer: Option<String>,
 

@@ -11,7 +11,8 @@ pub use ground::Ground;
 use crate::database;
 use crate::side::Facts;
 use crate::target::Target;
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use common::hint;
 use common::pg::session::refuse_transaction_pool;
 use common::pg::version::Version;
 use common::report::Item;
@@ -85,6 +86,22 @@ pub fn check(target: &Target, facts: &Facts, needs: &Needs, application: Applica
     Ok(items)
 }
 
+/// Refuses to put another database in the place of one that others follow by its OID; for `--undo`.
+///
+/// # Errors
+///
+/// With every reason.
+pub fn refuse_followed(target: &Target) -> Result<()> {
+    let ground = Ground::of(&mut target.maintenance()?, &target.name)?;
+    let found = of_followers(&ground);
+    if found.is_empty() {
+        return Ok(());
+    }
+    let what: Vec<_> = found.iter().map(|problem| problem.what.as_str()).collect();
+    let error = anyhow!("cannot put another database in the place of {:?}: {}", target.name, what.join("; "));
+    Err(found.iter().fold(error, |error, problem| hint::with(error, &problem.advice)))
+}
+
 /// The decision, from facts alone.
 pub fn problems(
     name: &str,
@@ -143,6 +160,18 @@ fn of_database(name: &str, facts: &Facts, ground: &Ground) -> Vec<Problem> {
         format!("{name:?} is broken: a DROP DATABASE of it was cut off"),
         "drop it, and load the backup with --into",
     );
+    found.extend(of_followers(ground));
+    found
+}
+
+/// What hangs on the OID of the old database and cannot be carried over.
+fn of_followers(ground: &Ground) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let mut refuse = |applies: bool, what: String, advice: &str| {
+        if applies {
+            found.push(problem(what, advice));
+        }
+    };
     let list = |names: &[String]| names.join(", ");
     refuse(
         !ground.prepared.is_empty(),

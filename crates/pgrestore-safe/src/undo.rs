@@ -8,6 +8,7 @@ use crate::confirm;
 use crate::database;
 use crate::exchange::Exchange;
 use crate::names::{self, Part};
+use crate::preflight;
 use crate::state::{Act, Held, Run, Step};
 use crate::target::Target;
 use anyhow::{Result, anyhow};
@@ -34,6 +35,7 @@ pub fn run(cli: &Cli, target: &Target, held: &mut Held<'_>, now: Stamp) -> Resul
     let mut session = target.maintenance()?;
     database::require(&mut session, &live)?;
     database::require(&mut session, &coming)?;
+    preflight::refuse_followed(target)?;
     let stamp = names::free_stamp(&target.name, now, &database::names(&mut session)?)?;
     let out_name = Part::Undone.name(&target.name, stamp);
     let exchange = Exchange::of(cli, target, "undo")?;
