@@ -50,16 +50,17 @@ fn find(name: &str) -> Option<Ids> {
     Some(Ids { uid: user.uid.as_raw(), gid: user.gid.as_raw() })
 }
 
-/// Makes sure that there is the user whom backup-verify runs throw-away servers as, and returns its id.
+/// `(uid, gid)` of the user whom backup-verify runs throw-away servers as; made where there is none.
 ///
 /// # Panics
 ///
 /// When the tests do not run as root, or it cannot be made.
 #[must_use]
-pub fn verify_user() -> u32 {
+pub fn verify_user() -> (u32, u32) {
     static USER: OnceLock<Ids> = OnceLock::new();
     assert!(is_root(), "a test that changes users must run as root: `sudo make test`, or the root container of CI");
-    USER.get_or_init(|| find(VERIFY).unwrap_or_else(|| make_user(VERIFY))).uid
+    let ids = USER.get_or_init(|| find(VERIFY).unwrap_or_else(|| make_user(VERIFY)));
+    (ids.uid, ids.gid)
 }
 
 fn make() -> Ids {

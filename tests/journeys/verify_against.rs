@@ -1,6 +1,6 @@
 //! `backup-verify --against`: a database that is no longer what a backup says is found out, and one that is, is not.
 
-use crate::place::{Place, label_of};
+use crate::place::{Place, chmod, label_of};
 use crate::round_trip::{Backup, every_kind, pgbackup};
 use harness::{Postgres, Ran, Sandbox, Tool};
 use serde_json::Value;
@@ -241,4 +241,41 @@ fn a_role_that_row_security_hides_rows_from_is_told_so() {
     let ran = against(&place, "user=app_reader dbname=app").arg(format!("backups/{label}")).run().code(3);
 
     assert!(ran.stdout_text().contains("row-level security"), "{}", ran.picture());
+}
+
+#[test]
+fn an_applications_own_file_says_where_the_server_is() {
+    let place = Place::new();
+    let path = format!("backups/{}", place.back_up());
+    place.pg.sql("CREATE ROLE reader LOGIN PASSWORD 'secret' IN ROLE pg_read_all_data");
+    let address = format!("postgresql://reader:secret@127.0.0.1:{}/postgres", place.pg.port());
+    fs::write(place.dir.join(".env"), format!("DATABASE_URL={address}\n")).unwrap();
+    chmod(&place.dir.join(".env"), 0o600);
+
+    let tool = place.dir.tool("backup-verify").args(["--no-config", "--env-file", ".env", "--against", "app"]);
+    let many = "SELECT count(*) = 300 FROM public.customers";
+    let tool = tool.arg("--pg-bin").arg(place.pg.bin()).args(["--assert", many, "--require-table", "customers"]);
+    let ran = tool.arg(&path).run().stderr_is("").code(0);
+
+    assert!(ran.stdout_text().starts_with("OK "), "{}", ran.picture());
+}
+
+#[test]
+fn a_superuser_asks_no_assert_and_nothing_is_written_by_one() {
+    let place = Place::new();
+    let path = format!("backups/{}", place.back_up());
+    place.pg.sql("CREATE ROLE app_reader LOGIN; GRANT pg_read_all_data TO app_reader");
+    place.pg.sql_in("app", "GRANT ALL ON customers TO app_reader");
+    let ask = |user: &str, query: &str| {
+        let ran = against(&place, &format!("user={user} dbname=app")).args(["--assert", query]).arg(&path).run();
+        ran.stdout_text().to_owned()
+    };
+
+    let superuser = ask("postgres", "SELECT true");
+    let writing =
+        ask("app_reader", "WITH gone AS (DELETE FROM public.customers RETURNING id) SELECT count(*) > 0 FROM gone");
+
+    assert!(superuser.contains("UNKNOWN") && superuser.contains("not asked as a superuser"), "{superuser}");
+    assert!(writing.starts_with("CRITICAL"), "{writing}");
+    assert_eq!(place.pg.sql_in("app", "SELECT count(*) FROM customers"), "300");
 }

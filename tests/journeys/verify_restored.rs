@@ -1,6 +1,6 @@
 //! `backup-verify --depth restored`: each backup goes into a throw-away server by the restore that a disaster will use.
 
-use crate::place::{FAILPOINT, Place, chmod, make_directory, names_in};
+use crate::place::{FAILPOINT, Place, chmod, label_of, make_directory, names_in};
 use crate::round_trip::{Backup, every_kind, pgbackup};
 use common::backup::catalog::VERIFIED;
 use harness::{Ran, Sandbox, Tool, app_user, is_root, tmpfs, verify_user};
@@ -162,7 +162,7 @@ fn required_tables_and_asserts_are_looked_at() {
 fn a_server_runs_as_a_user_of_its_own_without_network_and_without_a_way_to_more_rights() {
     let place = Place::new();
     let path = format!("backups/{}", place.back_up());
-    let uid = verify_user();
+    let (uid, _) = verify_user();
     let paused = place.dir.join("go-on");
     let wait = format!("cluster-ready=pause:{}", paused.display());
     let running = proven(&place).env(FAILPOINT, wait).arg(&path).spawn();
@@ -209,22 +209,61 @@ fn the_user_has_to_exist_and_may_not_own_a_running_server_or_be_root() {
 fn an_ordinary_user_needs_nothing_of_the_administrator() {
     let place = Place::new();
     let label = place.back_up();
-    let (uid, gid) = app_user();
+    let (uid, gid) = verify_user();
     let home = place.dir.join("home");
     make_directory(&home, 0o700);
     for name in names_in(&place.backups()) {
         fs::copy(place.backups().join(&name), home.join(&name)).unwrap();
-        std::os::unix::fs::chown(home.join(&name), Some(uid), Some(gid)).unwrap();
+        chown(&home.join(&name), uid, gid);
     }
-    std::os::unix::fs::chown(&home, Some(uid), Some(gid)).unwrap();
+    chown(&home, uid, gid);
 
     let tool = place.dir.tool("backup-verify").args(["--no-config", "--depth", "restored"]).env("HOME", &home);
-    let ran = tool.as_user(uid, gid).cwd(&home).arg(&label).run();
+    let ran = tool.as_user(uid, gid).cwd(&home).arg("--pg-bin").arg(place.pg.bin()).arg(&label).run().code(0);
 
-    // initdb wants a name for its user, and that of a threat has none; a user who exists gets through.
-    let text = format!("{}{}", ran.stdout_text(), ran.stderr_text());
-    assert!(text.contains("could not look up effective user ID") || text.contains(" restored in "), "{text}");
+    assert!(ran.stdout_text().contains(" as recorded, restored in "), "{}", ran.picture());
+    assert_eq!(names_in(&home.join(".cache/nightshift/verify")).into_iter().collect::<Vec<_>>(), [".lock"]);
     assert_eq!(processes_in(&home), Vec::<u32>::new());
+}
+
+fn chown(path: &Path, uid: u32, gid: u32) {
+    std::os::unix::fs::chown(path, Some(uid), Some(gid)).unwrap();
+}
+
+#[test]
+fn tablespaces_and_partial_dumps_come_back_as_they_were() {
+    let place = Place::new();
+    let disk = place.dir.join("disk");
+    make_directory(&disk, 0o700);
+    let owner = fs::metadata(place.pg.data_dir()).unwrap();
+    chown(&disk, owner.uid(), owner.gid());
+    place.pg.sql(&format!("CREATE TABLESPACE \"fast disk\" LOCATION '{}'", disk.display()));
+    place.pg.sql_in(
+        "app",
+        "CREATE SCHEMA logs; CREATE TABLE logs.lines (n int); INSERT INTO logs.lines VALUES (1);
+         CREATE TABLE moved (n int) TABLESPACE \"fast disk\"; CREATE INDEX ON moved (n) TABLESPACE \"fast disk\";
+         INSERT INTO moved VALUES (1)",
+    );
+    let options = [&["app"][..], &["app", "--", "--exclude-schema=logs", "--no-owner", "--role=postgres"]];
+    for options in options {
+        let label = label_of(&place.pgbackup().args(options).run().code(0));
+        let ran = proven(&place).arg(format!("backups/{label}")).run();
+        assert!(ran.stdout_text().starts_with("OK "), "{}", ran.picture());
+    }
+    is_gone(&place.dir);
+}
+
+#[test]
+fn rows_on_other_servers_are_not_written_to_by_a_proof() {
+    let place = Place::new();
+    let label = place.back_up();
+    let mut manifest = place.manifest(&label);
+    manifest.client.as_mut().unwrap().options.push("--include-foreign-data=*".into());
+    place.write(&manifest);
+
+    let ran = proven(&place).arg(format!("backups/{label}")).run().code(3);
+
+    assert!(ran.stdout_text().contains("would write to the foreign server"), "{}", ran.picture());
 }
 
 #[test]
@@ -394,6 +433,15 @@ fn a_given_server_is_used_and_left_as_it_was() {
     let ran = tool().run().stderr_is("");
 
     assert!(ran.stdout_text().starts_with("OK "), "{}", ran.picture());
+    assert_eq!(databases(), before);
+
+    place.pg.sql("CREATE ROLE gone");
+    place.pg.sql_in("app", "GRANT SELECT ON customers TO gone");
+    let path = format!("backups/{}", place.back_up());
+    place.pg.sql_in("app", "REVOKE SELECT ON customers FROM gone; DROP ROLE gone");
+    let tool = place.dir.tool("backup-verify").args(["--no-config", "--depth", "restored", "--server", &server]);
+    let ran = tool.arg(&path).run().code(3);
+    assert!(ran.stdout_text().contains("the server has no role gone"), "{}", ran.picture());
     assert_eq!(databases(), before);
 }
 

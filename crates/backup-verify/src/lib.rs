@@ -179,7 +179,14 @@ impl Check<'_> {
 
     /// A backup whose content is good, restored.
     fn restored(&self, subject: String, found: &Found, seen: &Seen, began: Instant) -> Item {
-        let proven = verdict::withdraw(found).map_err(Trouble::Judging).and_then(|()| self.prove(found, seen));
+        let withdrawn = match verdict::withdraw(found) {
+            Ok(withdrawn) => withdrawn,
+            Err(error) => return Item::failed(subject, Status::Unknown, &error),
+        };
+        let proven = self.prove(found, seen);
+        if proven.is_err() {
+            verdict::put_back(found, withdrawn);
+        }
         let restored::Proven { compared, complaints } = match proven {
             Ok(proven) => proven,
             Err(Trouble::Judging(error)) => return Item::failed(subject, Status::Unknown, &error),
@@ -338,11 +345,13 @@ fn good(subject: String, depth: Depth, found: &Found, took: Duration) -> Item {
             format!("{what}, {} checked in {}", depth.word(), units::duration(took))
         }
     };
-    let mut item = Item::new(subject, Status::Ok, message).with(keys::DEPTH, Value::Text(depth.word().to_owned()));
-    item.fields.extend(facts(found));
+    let [label, stored, plain, started] = facts(found);
+    let mut item = Item::new(subject, Status::Ok, message);
+    item.fields.extend([label, (keys::DEPTH, Value::Text(depth.word().to_owned())), stored, plain]);
     if let Some(content) = content {
         item = item.with(keys::TABLES, Value::Count(content.tables)).with(keys::ROWS, Value::Count(content.rows));
     }
+    item.fields.push(started);
     item.with(keys::DURATION, Value::Seconds(took))
 }
 

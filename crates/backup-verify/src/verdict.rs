@@ -34,17 +34,26 @@ pub fn keep(found: &Found, depth: Depth, status: Status, at: Stamp) {
 /// # Errors
 ///
 /// "cannot remove …".
-pub fn withdraw(found: &Found) -> Result<()> {
+pub fn withdraw(found: &Found) -> Result<Option<Verified>> {
     let name = found.name(VERIFIED);
-    let verdict = Verified::read(&found.dir, &found.manifest.label);
-    if !verdict.is_some_and(|verdict| verdict.condemns(&found.manifest.archive.stored_sha256)) {
-        return Ok(());
+    let verdict = Verified::read(&found.dir, &found.manifest.label)
+        .filter(|verdict| verdict.condemns(&found.manifest.archive.stored_sha256));
+    if verdict.is_some() {
+        found.dir.remove(&name).with_context(|| format!("cannot remove {:?}", found.dir.join(&name)))?;
     }
-    found.dir.remove(&name).with_context(|| format!("cannot remove {:?}", found.dir.join(&name)))
+    Ok(verdict)
+}
+
+/// Says again what was taken back, where nothing new came of it.
+pub fn put_back(found: &Found, verdict: Option<Verified>) {
+    if let Some(verdict) = verdict
+        && let Err(error) = replace(found, &verdict)
+    {
+        common::warn!("what was found against {} is no longer recorded: {error:#}", found.manifest.label);
+    }
 }
 
 fn write(found: &Found, depth: Depth, status: Status, at: Stamp) -> Result<()> {
-    let name = found.name(VERIFIED);
     let stored_sha256 = &found.manifest.archive.stored_sha256;
     let before =
         Verified::read(&found.dir, &found.manifest.label).filter(|before| before.stored_sha256 == *stored_sha256);
@@ -58,7 +67,12 @@ fn write(found: &Found, depth: Depth, status: Status, at: Stamp) -> Result<()> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         stored_sha256: stored_sha256.clone(),
     };
-    let document = serde_json::to_string_pretty(&verdict).context("cannot write the verdict")?;
+    replace(found, &verdict)
+}
+
+fn replace(found: &Found, verdict: &Verified) -> Result<()> {
+    let name = found.name(VERIFIED);
+    let document = serde_json::to_string_pretty(verdict).context("cannot write the verdict")?;
     // What another check that was killed left under this name.
     let partial = publish::partial_name(&name);
     let act = |name: &str| format!("cannot remove {:?}", found.dir.join(name));

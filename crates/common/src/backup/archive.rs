@@ -6,7 +6,7 @@
 //! reader can hop even without the index.
 
 use super::index::Member;
-use super::inflate::Inflater;
+use super::inflate::Libdeflate;
 use super::ordered::{self, Pool};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use libdeflater::{CompressionLvl, Compressor, Crc};
@@ -312,7 +312,7 @@ impl MemberWriter {
 
 /// Inflates members, one thread's state.
 pub(super) enum MemberReader {
-    Gzip(Inflater),
+    Gzip(Libdeflate),
     Zstd(Box<zstd::bulk::Decompressor<'static>>),
     None,
 }
@@ -320,7 +320,7 @@ pub(super) enum MemberReader {
 impl MemberReader {
     pub(super) fn new(codec: Codec) -> Result<Self> {
         Ok(match codec {
-            Codec::Gzip => Self::Gzip(Inflater::new()?),
+            Codec::Gzip => Self::Gzip(Libdeflate::new()?),
             Codec::Zstd => Self::Zstd(Box::new(zstd::bulk::Decompressor::new().context("cannot start zstd")?)),
             Codec::None => Self::None,
         })
