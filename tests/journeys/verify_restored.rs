@@ -461,3 +461,36 @@ fn a_signal_ends_it_with_its_server() {
 
     is_gone(&place.dir);
 }
+
+/// What nearly every application has: a server shows these in other words once they were restored.
+const SHOWN_DIFFERENTLY: &str = "
+    CREATE TABLE orders (state varchar(10) CHECK (state IN ('new', 'paid')), n int);
+    INSERT INTO orders VALUES ('new', 1);
+    CREATE INDEX open ON orders (n) WHERE state IN ('new', 'paid');
+    CREATE VIEW few AS SELECT * FROM orders WHERE state NOT IN ('new', 'paid');
+    CREATE DOMAIN grade AS varchar CHECK (VALUE IN ('a', 'b'));
+    CREATE POLICY p ON orders USING (state IN ('new', 'paid'))";
+
+#[test]
+fn what_a_server_shows_in_other_words_after_a_restore_is_no_difference_and_what_says_something_else_is() {
+    let place = Place::new();
+    place.pg.sql_in("app", SHOWN_DIFFERENTLY);
+    let path = format!("backups/{}", place.back_up());
+
+    let ran = proven(&place).args(["--format", "json", &path]).run().stderr_is("").code(0);
+
+    let reworded = &item(&ran)["reworded"];
+    assert_eq!(reworded.as_array().map(Vec::len), Some(5), "{reworded}");
+    place.pg.sql("CREATE DATABASE copy");
+    fs::write(place.dir.join("dump.sql"), place.pg.dump_plain("app")).unwrap();
+    place.pg.load_file("copy", place.dir.join("dump.sql"));
+    place.pg.sql_in(
+        "copy",
+        "DROP VIEW few; CREATE VIEW few AS SELECT * FROM orders WHERE state NOT IN ('new', 'sent');
+         DROP INDEX open; CREATE INDEX open ON orders (n) WHERE state NOT IN ('new', 'paid')",
+    );
+    let tool = place.dir.tool("backup-verify").envs(place.pg.env()).args(["--no-config", "--against", "copy"]);
+    let ran = tool.arg("--pg-bin").arg(place.pg.bin()).arg(&path).run().code(2);
+    let found = ": database copy differs: INDEX public.open differs; VIEW public.few differs\n";
+    assert!(ran.stdout_text().ends_with(found), "{}", ran.picture());
+}

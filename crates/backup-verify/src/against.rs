@@ -6,13 +6,13 @@
 //! database -> pg_dump -> scan /
 //! ```
 //!
-//! The archive is not read: what it should hold is in its index, which the manifest seals. A backup of others has no
-//! index; it is read to its end for it.
+//! The archive is not read: what it should hold is in its index, which the manifest seals. Only where entries read
+//! differently is it looked at for what they said. A backup of others has no index; it is read to its end for it.
 
-use crate::compare::{Comparison, Differences, Rows, Rules, Side, Statements};
+use crate::compare::{self, Comparison, Differences, Key, Rows, Rules, Side, Statements};
 use crate::redump::{Database, Manner};
 use crate::seen::Seen;
-use crate::{asserts, keys, wording};
+use crate::{asserts, content, keys, wording};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use common::backup::foreign;
 use common::backup::found::{self, Found};
@@ -27,6 +27,7 @@ use common::pg::version::Version;
 use common::report::{Item, Value};
 use common::status::Status;
 use common::units;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -119,7 +120,7 @@ impl Compared {
     /// What is said of it; all differences are in the fields, the first in the message.
     pub fn item(self, subject: String, place: &Place<'_>, took: Duration) -> Item {
         let status = self.status();
-        let Self { differences: Differences { found, doubts, notes }, content, advice } = self;
+        let Self { differences: Differences { found, doubts, notes, reworded }, content, advice } = self;
         let Place { what, depth, done } = place;
         let rows = crate::rows_of_tables(&content);
         let message = match status {
@@ -138,7 +139,9 @@ impl Compared {
             .with(keys::DIFFERENT, Value::Count(found.len() as u64))
             .with(keys::DURATION, Value::Seconds(took));
         item.hints.extend(advice.filter(|_| status == Status::Warning));
-        for (key, list) in [(keys::DIFFERENCES, found), (keys::DOUBTS, doubts), (keys::NOTES, notes)] {
+        let lists =
+            [(keys::DIFFERENCES, found), (keys::DOUBTS, doubts), (keys::NOTES, notes), (keys::REWORDED, reworded)];
+        for (key, list) in lists {
             if !list.is_empty() {
                 item = item.with(key, Value::Texts(list));
             }
@@ -200,7 +203,42 @@ fn compare_by(manner: Manner, found: &Found, seen: &Seen, database: &Database<'_
         comparison.take(Side::Recorded, record).map_err(Trouble::Judging)?;
     }
     let advice = Some(advice(&found.manifest, client.version, database.version()));
-    Ok(Compared { differences: comparison.finish(&rules), content, advice })
+    let unclear = comparison.unclear(&rules);
+    let same = loosely_equal(unclear, &manner, found, database)?;
+    Ok(Compared { differences: comparison.finish(&rules, &same), content, advice })
+}
+
+/// Which of the entries say the same, leaving out what a server may word differently when it is asked a second time.
+fn loosely_equal(
+    unclear: BTreeSet<Key>,
+    manner: &Manner,
+    found: &Found,
+    database: &Database<'_>,
+) -> Result<BTreeSet<Key>, Trouble> {
+    if unclear.is_empty() {
+        return Ok(unclear);
+    }
+    common::info!("{} read differently; they are looked at again", units::things(unclear.len() as u64, "entry"));
+    let mut digests: BTreeMap<Key, [Vec<String>; 2]> =
+        unclear.into_iter().map(|key| (key, Default::default())).collect();
+    let mut take = |side: usize, mut record: Record| {
+        let Some(key) = compare::key_of(&mut record) else { return };
+        if let (Record::Entry(entry), Some(sides)) = (record, digests.get_mut(&key)) {
+            sides[side].push(entry.digest);
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    content::entries_loosely(found, threads, |record| take(0, record)).map_err(Trouble::Backup)?;
+    let taken = database.entries_loosely(manner, |record| {
+        take(1, record);
+        Ok(())
+    });
+    taken.map_err(Trouble::Judging)?;
+    let is_same = |sides: &mut [Vec<String>; 2]| {
+        sides.iter_mut().for_each(|side| side.sort());
+        !sides[0].is_empty() && sides[0] == sides[1]
+    };
+    Ok(digests.into_iter().filter_map(|(key, mut sides)| is_same(&mut sides).then_some(key)).collect())
 }
 
 /// How the dump of a backup was made.
@@ -289,7 +327,7 @@ pub fn compare_foreign(
     let taken = database.dump(&manner, seen, |record| comparison.take(Side::Found, record));
     let content = taken.map_err(Trouble::Judging)?;
     let rules = Rules { statements: Statements::Present, rows: Rows::Number, configuration: database.configuration() };
-    let mut differences = comparison.finish(&rules);
+    let mut differences = comparison.finish(&rules, &BTreeSet::new());
     if judged.content.tables == 0 && content.tables > 0 {
         differences.doubts.push("its rows are no COPY blocks, so they were not compared".to_owned());
     }

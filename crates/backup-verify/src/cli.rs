@@ -43,7 +43,8 @@ pub struct Cli {
     ///
     /// A name, a URI or keywords, without a password. The database is dumped once more by the pg_dump of the recorded
     /// major version, with the recorded options; every row, statement, sequence value and large object must agree with
-    /// the backup's index. The archive itself is not read. Nothing is written to the database, and a role that may read
+    /// the backup's index. The archive itself is read only where statements differ to the letter: the server shows some in
+    /// other words after a restore, which is no difference. Nothing is written to the database, and a role that may read
     /// all of it is enough (pg_read_all_data).
     #[arg(long, value_name = "DATABASE|URI", conflicts_with = "depth", help_heading = "What to check")]
     pub against: Option<String>,

@@ -10,7 +10,7 @@ use crate::wording;
 use anyhow::{Result, ensure};
 use common::backup::index::Record;
 use common::units;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// More than this many records without a counterpart: these are two different databases.
 const HELD: usize = 1 << 21;
@@ -64,14 +64,20 @@ pub struct Differences {
     pub doubts: Vec<String>,
     /// What differs and is as it should be.
     pub notes: Vec<String>,
+    /// What the server words differently, and is the same.
+    pub reworded: Vec<String>,
 }
 
 /// What a record is about, in the order of the report.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Key {
+pub enum Key {
+    /// Rows.
     Table { schema: String, name: String },
+    /// A value.
     Sequence { schema: String, name: String },
+    /// By its OID.
     LargeObject(u64),
+    /// Statements.
     Entry { kind: String, schema: String, name: String },
 }
 
@@ -109,11 +115,32 @@ impl Comparison {
         Ok(())
     }
 
-    /// What is left once both sides were read to their end.
-    pub fn finish(self, rules: &Rules) -> Differences {
+    /// Entries that are there on both sides, of the same owners and with as many statements, but to the letter differ:
+    /// they have to be looked at again, loosely.
+    pub fn unclear(&self, rules: &Rules) -> BTreeSet<Key> {
+        let shape = |record: &Record| match record {
+            Record::Entry(entry) => (entry.owner.clone(), entry.statements),
+            Record::Table(_) | Record::Sequence(_) | Record::LargeObject(_) | Record::Members(_) => Default::default(),
+        };
+        let shapes = |records: &[Record]| {
+            let mut shapes: Vec<_> = records.iter().map(shape).collect();
+            shapes.sort();
+            shapes
+        };
+        let is_unclear = |key: &Key, sides: &[Vec<Record>; 2]| {
+            matches!(key, Key::Entry { .. }) && !self.is_told_elsewhere(key) && shapes(&sides[0]) == shapes(&sides[1])
+        };
+        let left = self.left.iter().filter(|_| rules.statements != Statements::Present);
+        left.filter(|(key, sides)| is_unclear(key, sides)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// What is left once both sides were read to their end; `same` are those that were unclear and have turned out equal.
+    pub fn finish(self, rules: &Rules, same: &BTreeSet<Key>) -> Differences {
         let mut differences = Differences::default();
         for (key, [recorded, found]) in &self.left {
-            if !self.is_told_elsewhere(key) {
+            if same.contains(key) {
+                differences.reworded.push(wording::name(key));
+            } else if !self.is_told_elsewhere(key) {
                 judge(key, recorded, found, rules, &mut differences);
             }
         }
@@ -139,7 +166,7 @@ impl Comparison {
 }
 
 /// What a record is about; nothing for what is not compared. Where it lies in its dump does not matter.
-fn key_of(record: &mut Record) -> Option<Key> {
+pub fn key_of(record: &mut Record) -> Option<Key> {
     Some(match record {
         Record::Entry(entry) => {
             entry.offset = 0;
@@ -224,7 +251,7 @@ fn judge_entries(key: &Key, recorded: &[Record], found: &[Record], statements: S
             }
             (_, _, Statements::Exact) => into.found.push(format!("{what} differs")),
             (_, _, Statements::Likely) => into.doubts.push(format!("{what} is worded differently")),
-            (_, _, Statements::Present) => into.notes.push(format!("{what} is worded differently")),
+            (_, _, Statements::Present) => into.reworded.push(what.clone()),
         }
     }
     for _ in found.len()..recorded.len() {

@@ -37,7 +37,7 @@ fn compared(recorded: &[Record], found: &[Record], rules: &Rules) -> Differences
     let mut comparison = Comparison::default();
     recorded.iter().for_each(|record| comparison.take(Side::Recorded, record.clone()).unwrap());
     found.iter().for_each(|record| comparison.take(Side::Found, record.clone()).unwrap());
-    comparison.finish(rules)
+    comparison.finish(rules, &BTreeSet::new())
 }
 
 fn found(recorded: &[Record], found: &[Record]) -> Vec<String> {
@@ -146,7 +146,8 @@ fn another_major_version_may_word_statements_its_own_way_but_not_lose_one() {
 
     let rows = "table public.t holds 2 rows as recorded, but not the same ones";
     assert_eq!(differences.found, [rows, "INDEX public.i is missing"]);
-    assert_eq!(differences.notes, ["CONSTRAINT public.c was not recorded", "VIEW public.v is worded differently"]);
+    assert_eq!(differences.notes, ["CONSTRAINT public.c was not recorded"]);
+    assert_eq!(differences.reworded, ["VIEW public.v"]);
 }
 
 #[test]
@@ -190,4 +191,28 @@ fn the_text_shows_ten_and_says_how_many_more_there_are() {
 
     assert_eq!(wording::first(&list), "0; 1; 2; 3; 4; 5; 6; 7; 8; 9; and 2 more");
     assert_eq!(wording::first(&list[..1]), "0");
+}
+
+#[test]
+fn an_entry_that_reads_differently_is_looked_at_again_unless_it_has_lost_a_statement_or_its_owner() {
+    let mut fewer = entry("TABLE", "t", "app", "bb");
+    if let Record::Entry(entry) = &mut fewer {
+        entry.statements = 0;
+    }
+    let mut comparison = Comparison::default();
+    for (side, digest) in [(Side::Recorded, "aa"), (Side::Found, "bb")] {
+        comparison.take(side, entry("VIEW", "v", "app", digest)).unwrap();
+        comparison.take(side, entry("INDEX", &format!("only in {digest}"), "app", digest)).unwrap();
+    }
+    comparison.take(Side::Recorded, entry("TABLE", "t", "app", "aa")).unwrap();
+    comparison.take(Side::Found, fewer).unwrap();
+    comparison.take(Side::Recorded, entry("VIEW", "w", "app", "aa")).unwrap();
+    comparison.take(Side::Found, entry("VIEW", "w", "evil", "bb")).unwrap();
+
+    let unclear = comparison.unclear(&exact());
+    let differences = comparison.finish(&exact(), &unclear);
+
+    assert_eq!(unclear.iter().map(wording::name).collect::<Vec<_>>(), ["VIEW public.v"]);
+    assert_eq!(differences.reworded, ["VIEW public.v"]);
+    assert_eq!(differences.found.len(), 4, "{differences:?}");
 }

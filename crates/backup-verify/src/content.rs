@@ -73,6 +73,31 @@ pub fn check(found: &Found, threads: usize, seen: &Seen) -> Result<()> {
     compare_totals(content.as_ref(), manifest.content.as_ref())
 }
 
+/// Reads the archive again for its entries, with loose digests; what is damaged in it was found before, or will be.
+///
+/// # Errors
+///
+/// What is damaged all the same.
+pub fn entries_loosely(found: &Found, threads: usize, mut each: impl FnMut(Record) + Send) -> Result<()> {
+    let recorded = &found.manifest.archive;
+    let mut scanner = Scanner::new(found.manifest.kind).loosely();
+    let mut bytes = 0;
+    let (members, end) = found.members()?;
+    let read = archive::read(recorded.codec, threads, found.open_archive()?, members, |piece| {
+        interrupt::check()?;
+        bytes += piece.len() as u64;
+        ensure!(bytes <= recorded.plain_bytes, "the dump has more than the {} bytes recorded", recorded.plain_bytes);
+        scanner.feed(piece).context("the dump is damaged")?;
+        scanner.records().for_each(&mut each);
+        Ok(())
+    });
+    end.failure()?;
+    read?;
+    scanner.finish()?;
+    scanner.records().for_each(each);
+    Ok(())
+}
+
 type Index = Reader<BufReader<std::fs::File>>;
 
 /// One record of the dump against the next one of the index.

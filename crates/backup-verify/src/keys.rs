@@ -19,3 +19,4 @@ pub const DIFFERENCES: Key = Key::new("differences", "What is not as recorded");
 pub const DOUBTS: Key = Key::new("doubts", "What could not be told");
 pub const NOTES: Key = Key::new("notes", "What differs and is as it should be");
 pub const COMPLAINTS: Key = Key::new("complaints", "Tables and asserts that are not as required");
+pub const REWORDED: Key = Key::new("reworded", "Entries that the server words differently and that say the same");

@@ -125,15 +125,39 @@ impl<'a> Database<'a> {
     ///
     /// What pg_dump says, or the receiver.
     pub fn dump(&self, manner: &Manner, seen: &Seen, mut each: impl FnMut(Record) -> Result<()>) -> Result<Content> {
-        let mut each = |record: Record| {
+        let scanner = Scanner::new(Kind::Database).watch(seen.watch());
+        self.scan(manner, &[], scanner, &mut |record: Record| {
             seen.record(&record);
             each(record)
-        };
+        })
+    }
+
+    /// Dumps everything but rows once more, and hands on its entries with loose digests.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::dump`].
+    pub fn entries_loosely(&self, manner: &Manner, mut each: impl FnMut(Record) -> Result<()>) -> Result<()> {
+        let parts = ["--section=pre-data", "--section=post-data"];
+        let scanner = Scanner::new(Kind::Database).loosely();
+        self.scan(manner, &parts, scanner, &mut each).map(|_| ())
+    }
+
+    fn scan(
+        &self,
+        manner: &Manner,
+        parts: &[&str],
+        mut scanner: Scanner,
+        each: &mut dyn FnMut(Record) -> Result<()>,
+    ) -> Result<Content> {
         let client = self.client(manner)?;
-        let mut child =
-            self.clients.command(&client, &self.access, "backup-verify")?.args(&manner.options).start(Input::None)?;
+        let mut child = self
+            .clients
+            .command(&client, &self.access, "backup-verify")?
+            .args(&manner.options)
+            .args(parts)
+            .start(Input::None)?;
         let mut stdout = child.stdout()?;
-        let mut scanner = Scanner::new(Kind::Database).watch(seen.watch());
         let mut progress = Progress::start(&self.facts.database, self.facts.rows);
         let mut bytes = 0;
         let mut buffer = vec![0; 1 << 20];
@@ -148,7 +172,7 @@ impl<'a> Database<'a> {
                 };
                 bytes += count as u64;
                 scanner.feed(&buffer[..count]).context("the dump is not what pg_dump writes")?;
-                scanner.records().try_for_each(&mut each)?;
+                scanner.records().try_for_each(&mut *each)?;
                 progress.update(scanner.rows(), bytes);
             }
         };

@@ -20,6 +20,7 @@ pub mod index;
 mod inflate;
 pub mod label;
 mod lex;
+mod loose;
 pub mod manifest;
 pub mod ordered;
 pub mod scan;

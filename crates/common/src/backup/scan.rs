@@ -7,10 +7,11 @@
 
 use super::index::{Entry, LargeObject, Record, Sequence, Table};
 use super::lex::{Lexer, Next, Sink, Statement};
+use super::loose::normal_form;
 use super::manifest::{Content, Kind};
 use crate::text;
 use anyhow::{Context as _, Result, anyhow, bail};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// The name of the method of the row digests, recorded in every manifest.
 pub const ROW_DIGEST: &str = "xxh3-128-sum";
@@ -37,6 +38,13 @@ impl Scanner {
     /// Has every statement shown to the function, without what is longer than 256 KiB of it.
     pub fn watch(mut self, watch: impl FnMut(&[u8]) + Send + 'static) -> Self {
         self.reader.watch = Some(Box::new(watch));
+        self
+    }
+
+    /// Takes the digests of entries without what a server may word differently: the sum of its statements, without casts,
+    /// parentheses and blanks. They are no digests for an index.
+    pub fn loosely(mut self) -> Self {
+        self.reader.loose = Some(0);
         self
     }
 
@@ -107,6 +115,8 @@ struct Reader {
     /// `\connect` is no surprise.
     may_connect: bool,
     watch: Option<Watch>,
+    /// The sum over the open entry, where digests are taken loosely.
+    loose: Option<u128>,
     is_complete: bool,
 }
 
@@ -156,6 +166,7 @@ impl Reader {
             restrict: Restrict::default(),
             may_connect: false,
             watch: None,
+            loose: None,
             is_complete: false,
         }
     }
@@ -174,7 +185,7 @@ impl Reader {
             owner: entry.owner,
             offset: entry.offset,
             statements: entry.statements,
-            digest: format!("{:032x}", entry.hash.digest128()),
+            digest: format!("{:032x}", self.loose.as_mut().map_or_else(|| entry.hash.digest128(), std::mem::take)),
         }));
     }
 
@@ -239,6 +250,10 @@ impl Reader {
         }
         self.entry.statements += 1;
         self.entry.hash.update(&statement.hash.to_le_bytes());
+        if let Some(sum) = &mut self.loose {
+            let hash = if statement.is_cut { statement.hash } else { xxh3_128(&normal_form(text)) };
+            *sum = sum.wrapping_add(hash);
+        }
         if let Some(rest) = text.strip_prefix(b"COPY ") {
             let table = (!statement.is_cut)
                 .then(|| OpenTable::from_copy(rest, statement.end + 1))
