@@ -171,6 +171,8 @@ pub fn class(statement: &[u8]) -> Result<Class> {
     let head = String::from_utf8_lossy(&statement[..statement.len().min(512)]);
     let (verb, rest) = head.split_once([' ', ';', '\n']).unwrap_or((&head, ""));
     match verb {
+        "SET" if grants_for_another(statement) => Ok(Class::Grant),
+        "RESET" if rest == "SESSION AUTHORIZATION;" => Ok(Class::Grant),
         "SET" => setting(rest),
         "SELECT" => call(rest),
         "CREATE" => of_kind(rest, CREATE, statement).ok_or_else(|| refused(&head)),
@@ -238,6 +240,13 @@ fn changes_owner(statement: &[u8]) -> bool {
     const OWNER: &[u8] = b" OWNER TO ";
     let Some(at) = statement.windows(OWNER.len()).rposition(|window| window == OWNER) else { return false };
     statement[at + OWNER.len()..].strip_suffix(b";").is_some_and(is_identifier)
+}
+
+/// `SET SESSION AUTHORIZATION name;`, which stands around a grant that somebody else than the owner gave. What follows it
+/// among the grants then has less rights, not more. Where it is for the making of objects, the name is in single quotes.
+fn grants_for_another(statement: &[u8]) -> bool {
+    let name = statement.strip_prefix(b"SET SESSION AUTHORIZATION ").and_then(|rest| rest.strip_suffix(b";"));
+    name.is_some_and(|name| name != b"DEFAULT" && is_identifier(name))
 }
 
 /// Whether a text is one name and nothing else, quoted or not.
@@ -331,6 +340,9 @@ mod tests {
             ("GRANT SELECT(a),INSERT(b) ON TABLE public.t TO r;", Class::Grant),
             ("REVOKE USAGE ON SCHEMA public FROM PUBLIC;", Class::Grant),
             ("ALTER DEFAULT PRIVILEGES FOR ROLE a IN SCHEMA s GRANT SELECT ON TABLES TO b;", Class::Grant),
+            ("SET SESSION AUTHORIZATION b;", Class::Grant),
+            ("SET SESSION AUTHORIZATION \"b \"\"c\";", Class::Grant),
+            ("RESET SESSION AUTHORIZATION;", Class::Grant),
             ("COMMENT ON SCHEMA public IS '';", Class::Comment),
             ("BEGIN;", Class::Value),
         ] {
@@ -362,7 +374,10 @@ mod tests {
             "SELECT public.f();",
             "SELECT pg_catalog.pg_read_file('x');",
             "SET session_replication_role = replica;",
-            "SET SESSION AUTHORIZATION postgres;",
+            "SET SESSION AUTHORIZATION 'postgres';",
+            "SET SESSION AUTHORIZATION DEFAULT;",
+            "SET SESSION AUTHORIZATION a; DROP TABLE t;",
+            "RESET ALL;",
             "SET standard_conforming_strings = off;",
             "SET client_encoding = 'SJIS';",
             "DROP TABLE public.t;",
