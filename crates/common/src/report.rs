@@ -41,10 +41,16 @@ pub enum Value {
     Bytes(u64),
     /// A length of time.
     Seconds(Duration),
+    /// Seconds that are left, or have passed where they are negative.
+    SecondsLeft(i64),
     /// A point in time.
     At(Stamp),
     /// Yes or no.
     Flag(bool),
+    /// Several things of one kind, each with facts of its own.
+    ///
+    /// In Prometheus every number of a row is a series whose labels are the row's texts and `target`, the item's subject.
+    Rows(Vec<Vec<(Key, Value)>>),
 }
 
 /// One subject, its status, one sentence, and facts.
@@ -64,6 +70,19 @@ pub struct Item {
     pub result: Option<String>,
     /// The subject is locked by another run.
     pub busy: bool,
+    /// Where it stands in the table that a terminal shows.
+    pub row: Option<Row>,
+}
+
+/// How an item is shown on a terminal, where lines are in columns and the most urgent come first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The lower, the higher up.
+    pub rank: i64,
+    /// What stands in short columns in front of the message.
+    pub columns: Vec<String>,
+    /// The message without what the columns say.
+    pub message: String,
 }
 
 impl Item {
@@ -77,6 +96,7 @@ impl Item {
             fields: Vec::new(),
             result: None,
             busy: false,
+            row: None,
         }
     }
 
