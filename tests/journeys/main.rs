@@ -4,6 +4,7 @@
 
 mod addresses;
 mod campaign;
+mod certcheck;
 mod disk;
 mod fidelity;
 mod globals;

@@ -10,7 +10,7 @@ use crate::pair::{self, Pair};
 use crate::pem::{PrivateKey, Sections};
 use crate::store::{self, Held, Origin};
 use crate::target::{Endpoint, Settings, Target, Trust, What};
-use crate::verify::{self, Roots, Untrusted};
+use crate::verify::{self, NotFor, Roots, Untrusted};
 use crate::{Wanted, judge};
 use anyhow::{Context as _, Result, anyhow};
 use common::report::{Item, Value};
@@ -312,7 +312,10 @@ fn trusted_for(roots: Result<Roots>, certs: &[Vec<u8>], host: Option<&Host>, now
         Untrusted::Because(why) => anyhow!("it is not trusted: {why}"),
     })?;
     if let Some(host) = host {
-        verify::host(leaf, host).map_err(|why| anyhow!("it is not for {host}: {why}"))?;
+        verify::host(leaf, host).map_err(|why| match why {
+            NotFor::Others => anyhow!("it is not for {host}"),
+            NotFor::Unclear(why) => anyhow!("whether it is for {host} cannot be told: {why}"),
+        })?;
     }
     interrupt::check()?;
     Ok(path.root.name)

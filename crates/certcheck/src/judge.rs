@@ -6,7 +6,7 @@ use crate::limit::Limit;
 use crate::name::Host;
 use crate::ocsp::{Revocation, Staple};
 use crate::policy;
-use crate::verify::{Path, Untrusted};
+use crate::verify::{NotFor, Path, Untrusted};
 use common::status::Status;
 use common::units::{self, Stamp};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct Evidence {
     /// Whether they lead to a root; `None` where nobody asked.
     pub trust: Option<Trusted>,
     /// The host that the leaf must be for, and why it is not.
-    pub host: Option<(Host, Result<(), String>)>,
+    pub host: Option<(Host, Result<(), NotFor>)>,
     /// How it was served, where it was.
     pub served: Option<Session>,
     /// What else was found, by whoever gathered the evidence.
@@ -188,9 +188,8 @@ pub fn stamp(seconds: i64) -> Stamp {
 
 fn host(evidence: &Evidence, leaf: &Facts) -> Option<Finding> {
     let (host, Err(why)) = evidence.host.as_ref()? else { return None };
-    // A certificate that cannot be read by the verifier is told as untrusted.
-    if !why.contains("name") && evidence.trust.is_some() {
-        return None;
+    if let NotFor::Unclear(why) = why {
+        return Some(Finding::new(Status::Critical, format!("whether it is for {host} cannot be told: {why}")));
     }
     let names = match leaf.names.as_slice() {
         [] => "no name at all (no subjectAltName)".to_owned(),

@@ -88,7 +88,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
-            drop(read(&bytes));
+            let _staple = read(&bytes);
         }
     }
 

@@ -130,15 +130,27 @@ fn itself(leaf: &CertificateDer<'_>, now: i64) -> Result<Path, Untrusted> {
     Ok(Path { above_leaf: Vec::new(), root })
 }
 
+/// Why a leaf is not known to be for a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotFor {
+    /// It is for others, or for none.
+    Others,
+    /// It cannot be told, in words.
+    Unclear(String),
+}
+
 /// Whether the leaf is for a host, by its subjectAltName alone. Source: RFC 9525.
 ///
 /// # Errors
 ///
 /// Why it is not.
-pub fn host(leaf: &CertificateDer<'_>, host: &Host) -> Result<(), String> {
-    let name = host.server_name().map_err(|error| format!("{error:#}"))?;
-    let parsed = EndEntityCert::try_from(leaf).map_err(|error| said(&error))?;
-    parsed.verify_is_valid_for_subject_name(&name).map_err(|error| said(&error))
+pub fn host(leaf: &CertificateDer<'_>, host: &Host) -> Result<(), NotFor> {
+    let name = host.server_name().map_err(|error| NotFor::Unclear(format!("{error:#}")))?;
+    let parsed = EndEntityCert::try_from(leaf).map_err(|error| NotFor::Unclear(said(&error)))?;
+    parsed.verify_is_valid_for_subject_name(&name).map_err(|error| match error {
+        webpki::Error::CertNotValidForName(_) => NotFor::Others,
+        other => NotFor::Unclear(said(&other)),
+    })
 }
 
 /// For [`policy`].
