@@ -5,6 +5,9 @@
 mod addresses;
 mod campaign;
 mod certcheck;
+mod certcheck_defects;
+mod certcheck_files;
+mod certcheck_hostile;
 mod disk;
 mod fidelity;
 mod globals;
