@@ -198,7 +198,7 @@ fn the_certificates_of_traefik_are_judged_one_by_one() {
         .code(2);
     fs::write(dir.join("acme.json"), "{\"le\": {\"Account\": {\"PrivateKey\": CANARY").unwrap();
     let cut = certcheck(&dir).arg("acme.json").run().stdout_lacks("CANARY").code(2);
-    assert_eq!(said(&cut), "CRITICAL acme.json: it is no JSON, at line 1 column 37\n");
+    assert_eq!(said(&cut), "CRITICAL acme.json: it is no JSON, at line 1 column 35\n");
 }
 
 #[test]

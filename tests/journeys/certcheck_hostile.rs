@@ -108,7 +108,7 @@ fn clear_text() {
 
 #[test]
 fn alerts() {
-    for (alert, expected) in [(40, "HandshakeFailure"), (70, "ProtocolVersion"), (112, "UnrecognizedName"), (200, "")] {
+    for (alert, expected) in [(40, "HandshakeFailure"), (70, "ProtocolVersion"), (112, "UnrecognisedName"), (200, "")] {
         let said = told("", move |stream| {
             hello(stream)?;
             stream.write_all(&[21, 3, 3, 0, 2, 2, alert])?;

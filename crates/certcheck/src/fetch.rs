@@ -18,7 +18,7 @@ use common::hint;
 use common::{text, tls};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+use rustls::{AlertDescription, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -184,12 +184,11 @@ fn told(error: Ended, wire: &Wire) -> anyhow::Error {
     match error {
         Ended::Io(error) => anyhow!("no TLS handshake: {}", dial::why(&error)),
         Ended::Tls(rustls::Error::AlertReceived(alert)) => {
-            let name = format!("{alert:?}");
-            let error = anyhow!("no TLS handshake: the server refuses it ({name})");
-            match name.as_str() {
-                "UnrecognizedName" | "HandshakeFailure" | "InternalError" => {
-                    hint::with(error, "does it know the name? see --host")
-                }
+            let error = anyhow!("no TLS handshake: the server refuses it ({alert:?})");
+            match alert {
+                AlertDescription::UnrecognisedName
+                | AlertDescription::HandshakeFailure
+                | AlertDescription::InternalError => hint::with(error, "does it know the name? see --host"),
                 _ => error,
             }
         }

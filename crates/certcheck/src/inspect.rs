@@ -127,9 +127,13 @@ impl Facts {
 }
 
 fn cause(error: &x509_parser::nom::Err<x509_parser::error::X509Error>) -> String {
-    match error {
-        x509_parser::nom::Err::Incomplete(_) => "it is cut off".to_owned(),
-        x509_parser::nom::Err::Error(error) | x509_parser::nom::Err::Failure(error) => format!("{error}"),
+    let text = match error {
+        x509_parser::nom::Err::Incomplete(_) => return "it is cut off".to_owned(),
+        x509_parser::nom::Err::Error(error) | x509_parser::nom::Err::Failure(error) => error.to_string(),
+    };
+    match text.contains("Eof") || text.contains("ncomplete") {
+        true => "it is cut off".to_owned(),
+        false => format!("it is not well-formed ({text})"),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::pem::{KeyForm, PrivateKey};
 use common::tls;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
-use x509_parser::asn1_rs::{Any, FromDer as _};
+use x509_parser::asn1_rs::{Any, FromDer as _, Oid};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
@@ -30,6 +30,9 @@ fn pair(is_same: bool) -> Pair {
 /// By the public half that stands in the private key.
 fn by_fields(key: &PrivateKey, spki: &[u8]) -> Option<Pair> {
     let (_, parsed) = SubjectPublicKeyInfo::from_der(spki).ok()?;
+    if !is_of_kind(key, &parsed)? {
+        return Some(Pair::Mismatch);
+    }
     let inner = match key.form {
         KeyForm::Pkcs1 | KeyForm::Sec1 => key.expose(),
         // version, algorithm, then the key as an octet string. Source: RFC 5958.
@@ -47,6 +50,25 @@ fn by_fields(key: &PrivateKey, spki: &[u8]) -> Option<Pair> {
         }
         _ => None,
     }
+}
+
+/// Whether key and certificate are of one algorithm at all.
+fn is_of_kind(key: &PrivateKey, spki: &SubjectPublicKeyInfo<'_>) -> Option<bool> {
+    const RSA: &str = "1.2.840.113549.1.1.1";
+    const RSA_PSS: &str = "1.2.840.113549.1.1.10";
+    const CURVE: &str = "1.2.840.10045.2.1";
+    let ours = spki.algorithm.algorithm.to_id_string();
+    let theirs = match key.form {
+        KeyForm::Pkcs1 => RSA.to_owned(),
+        KeyForm::Sec1 => CURVE.to_owned(),
+        KeyForm::Pkcs8 => {
+            let fields = elements(key.expose())?;
+            let (_, oid) = Oid::from_der(fields.get(1)?.data).ok()?;
+            oid.to_id_string()
+        }
+    };
+    let plain = |kind: &str| if kind == RSA_PSS { RSA.to_owned() } else { kind.to_owned() };
+    Some(plain(&ours) == plain(&theirs))
 }
 
 /// By the public half that the provider makes of the key.

@@ -70,7 +70,7 @@ fn below(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     // Links to files are read, because certbot's directories are made of them; links to directories are not gone into.
     for entry in WalkDir::new(dir).max_depth(DEPTH).sort_by_file_name() {
-        let entry = entry.map_err(|error| anyhow!("cannot read directory: {error}"))?;
+        let entry = entry.map_err(|error| unreadable(dir, error.path().map(Path::to_owned), error.into_io_error()))?;
         if !entry.file_type().is_dir() && is_named_for_it(entry.path()) {
             files.push(entry.into_path());
             ensure!(files.len() <= FILES, "{dir:?} holds more than {FILES} files");
@@ -82,6 +82,14 @@ fn below(dir: &Path) -> Result<Vec<PathBuf>> {
             .hint(format!("their names end in .{}", ENDS.join(", .")));
     }
     Ok(files)
+}
+
+fn unreadable(dir: &Path, place: Option<PathBuf>, cause: Option<std::io::Error>) -> anyhow::Error {
+    let act = format!("cannot read directory {:?}", place.as_deref().unwrap_or(dir));
+    match cause {
+        Some(cause) => anyhow!(cause).context(act),
+        None => anyhow!("{act}: its links lead in a circle"),
+    }
 }
 
 fn is_named_for_it(path: &Path) -> bool {
@@ -99,7 +107,10 @@ fn fitting(pattern: &str) -> Result<Vec<PathBuf>> {
     let paths = glob::glob(pattern).with_context(|| format!("{pattern:?} is no pattern"))?;
     let mut files = Vec::new();
     for path in paths {
-        let path = path.map_err(|error| anyhow!("cannot read directory: {error}"))?;
+        let path = path.map_err(|error| {
+            let place = error.path().to_owned();
+            unreadable(Path::new(pattern), Some(place), Some(error.into()))
+        })?;
         match path.is_dir() {
             true => files.extend(below(&path).unwrap_or_default()),
             false => files.push(path),

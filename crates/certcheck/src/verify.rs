@@ -94,7 +94,7 @@ pub fn path(
 ) -> Result<Path, Untrusted> {
     let size = leaf.len() + others.iter().map(|other| other.len()).sum::<usize>();
     if size > CHAIN_BYTES {
-        return Err(because(format!("the chain is larger than {}", common::units::size(CHAIN_BYTES as u64))));
+        return Err(because(too_large("the chain")));
     }
     policy::leaf(leaf)?;
     if roots.holds(leaf) {
@@ -130,6 +130,10 @@ fn itself(leaf: &CertificateDer<'_>, now: i64) -> Result<Path, Untrusted> {
     Ok(Path { above_leaf: Vec::new(), root })
 }
 
+fn too_large(what: &str) -> String {
+    format!("{what} is larger than {}, which no client takes", common::units::size(CHAIN_BYTES as u64))
+}
+
 /// Why a leaf is not known to be for a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotFor {
@@ -145,6 +149,9 @@ pub enum NotFor {
 ///
 /// Why it is not.
 pub fn host(leaf: &CertificateDer<'_>, host: &Host) -> Result<(), NotFor> {
+    if leaf.len() > CHAIN_BYTES {
+        return Err(NotFor::Unclear(too_large("it")));
+    }
     let name = host.server_name().map_err(|error| NotFor::Unclear(format!("{error:#}")))?;
     let parsed = EndEntityCert::try_from(leaf).map_err(|error| NotFor::Unclear(said(&error)))?;
     parsed.verify_is_valid_for_subject_name(&name).map_err(|error| match error {
