@@ -11,9 +11,11 @@ TOOLS := $(filter-out common,$(notdir $(wildcard crates/*)))
 # itself: scripts/postgres-for-tests.
 TO_BUILD := cc:gcc ld:binutils /usr/include/stdio.h:libc6-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates
 TO_SHOW := $(TO_BUILD) flock:util-linux setpriv:util-linux useradd:passwd gzip:gzip /usr/share/zoneinfo/UTC:tzdata
-TO_MEASURE := $(TO_SHOW) python3:python3 pigz:pigz zstd:zstd
+TO_MEASURE := $(TO_SHOW) python3:python3 pigz:pigz zstd:zstd openssl:openssl nginx:nginx-light curl:curl bc:bc file:file \
+	/usr/lib/nagios/plugins/check_http:monitoring-plugins-basic /usr/lib/nagios/plugins/check_ssl_cert:monitoring-plugins-contrib
 NEEDED := $(TO_SHOW) git:git python3:python3 unshare:util-linux mount:mount gpg:gpg age:age zstd:zstd openssl:openssl strace:strace \
-	groff:groff-base script:bsdutils
+	groff:groff-base script:bsdutils nginx:nginx-light dovecot:dovecot-imapd /usr/lib/dovecot/pop3:dovecot-pop3d \
+	/usr/lib/python3/dist-packages/aiosmtpd:python3-aiosmtpd
 
 .DEFAULT_GOAL := help
 .PHONY: help setup provision build test check demo campaign bench man install clean
@@ -77,6 +79,7 @@ bench: ## Measure speed, size and memory beside the usual commands (half an hour
 	@$(MAKE) --no-print-directory setup NEEDED="$(TO_MEASURE)"
 	@$(MAKE) --no-print-directory build
 	@scripts/bench $(SCALE) $(ROUNDS)
+	@scripts/bench-certcheck
 
 man: ## Render man pages and completions from the definitions of the options
 	UPDATE=1 $(CARGO) test -p suite --test contract -- man:: completion::

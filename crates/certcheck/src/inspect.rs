@@ -262,12 +262,41 @@ pub fn all<'a>(ders: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Facts>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_bits_of_a_key_are_counted_without_zeros() {
         assert_eq!(rsa_bits(&[0, 0x80, 0]), 16);
         assert_eq!(rsa_bits(&[0x01, 0xff]), 9);
         assert_eq!(rsa_bits(&[0, 0]), 0);
+    }
+
+    fn certificate() -> Vec<u8> {
+        let text = include_bytes!("../../../tests/fixtures/certificate.pem");
+        crate::pem::sections(text).unwrap().certs.remove(0)
+    }
+
+    #[test]
+    fn the_facts_are_those_that_openssl_prints() {
+        let facts = Facts::read(&certificate()).unwrap();
+
+        assert_eq!((facts.subject.as_str(), facts.issuer_name.as_str()), ("CN=a.test", "Test CA"));
+        assert_eq!(facts.names, ["a.test", "*.w.test", "127.0.0.1"]);
+        assert_eq!((facts.key.shown.as_str(), facts.signature.shown.as_str()), ("EC P-256", "ecdsa-with-SHA256"));
+        assert_eq!(facts.lifetime(), 60 * 86_400);
+        assert!(!facts.is_self_issued);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn no_damage_makes_it_panic(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<prop::sample::Index>()) {
+            let mut der = certificate();
+            let at = at.index(der.len());
+            der[at] = byte;
+            drop(Facts::read(&der));
+            drop(Facts::read(&der[..cut.index(der.len())]));
+        }
     }
 
     #[test]

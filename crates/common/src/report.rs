@@ -268,6 +268,40 @@ mod tests {
     }
 
     #[test]
+    fn a_table_on_a_terminal_has_columns_and_the_lowest_rank_first() {
+        let row = |rank, cell: &str| Some(Row { rank, columns: vec![cell.to_owned()], message: "short".to_owned() });
+        let items = vec![
+            Item { row: row(2, "2d"), ..app() },
+            Item { row: row(1, "-100d"), ..Item::new("b", Status::Critical, "long") },
+            Item::new("c", Status::Critical, "gone"),
+        ];
+        let mut report = report(items);
+
+        let plain = report.render(Format::Text, Show::All);
+        report.terminal = Some(Colour::No);
+        let table = report.render(Format::Text, Show::All);
+
+        assert_eq!(plain, "OK app: 3 tables\nCRITICAL b: long\nCRITICAL c: gone\n");
+        assert_eq!(table, "CRITICAL  c    gone\nCRITICAL  b    -100d  short\nOK        app  2d     short\n");
+    }
+
+    #[test]
+    fn rows_are_objects_in_json_and_series_with_labels_in_prometheus() {
+        const NAME: Key = Key::new("name", "A name");
+        const ALL: Key = Key::new("all", "All of them");
+        const LEFT: Key = Key::new("left_seconds", "What is left");
+        let row = |name: &str| vec![(NAME, Value::Text(name.to_owned())), (LEFT, Value::SecondsLeft(-5))];
+        let item = app().with(ALL, Value::Rows(vec![row("a\"b"), row("c"), row("c")]));
+
+        let json = report(vec![item.clone()]).render(Format::Json, Show::All);
+        let text = report(vec![item]).render(Format::Prometheus, Show::All);
+
+        assert!(json.contains(r#""all":[{"name":"a\"b","left_seconds":-5},{"name":"c","left_seconds":-5}"#), "{json}");
+        assert!(text.contains("backup_verify_left_seconds{target=\"app\",name=\"a\\\"b\"} -5\n"), "{text}");
+        assert_eq!(text.matches("name=\"c\"").count(), 1, "{text}");
+    }
+
+    #[test]
     fn an_action_prints_what_it_made_even_when_quiet() {
         let mut item = app();
         item.result = Some("/srv/app.sql.gz".into());
