@@ -189,6 +189,33 @@ fn the_same_is_said_of_what_a_server_sends() {
 }
 
 #[test]
+fn keys_that_we_cannot_compute_with_are_seen_when_served_too() {
+    let (dir, authority) = (Sandbox::new(), Authority::shared());
+    let old = ["-cipher", "DEFAULT@SECLEVEL=0"];
+    for (leaf, more, code, expected) in [
+        (authority.leaf("a.test").key("rsa:1024"), &old[..], 2, "its key is too weak (RSA 1024)"),
+        (
+            authority.leaf("a.test").key("rsa:512"),
+            &["-tls1_2", "-cipher", "AES128-SHA@SECLEVEL=0"],
+            2,
+            "its key is too weak (RSA 512)",
+        ),
+        (authority.leaf("a.test").digest("sha1"), &old, 2, "it is signed with SHA-1"),
+        (authority.leaf("a.test").key("P-521"), &["-tls1_2"], 1, "no kind of signature in common"),
+        (authority.leaf("a.test").key("ed25519"), &[], 0, "OK a.test"),
+        (authority.leaf("a.test").key("rsa:4096"), &[], 0, "OK a.test"),
+    ] {
+        let files = leaf.write(dir.path(), "it");
+        let server = Serving::openssl(&dir, &files, more);
+
+        let ran =
+            certcheck(&dir).args(["--connect", &format!("127.0.0.1:{}", server.port()), "a.test"]).run().code(code);
+
+        assert!(said(&ran).contains(expected) && said(&ran).contains("60d left"), "{ran:?}");
+    }
+}
+
+#[test]
 fn an_authority_in_between_is_critical_whoever_it_says_it_is() {
     // The same names all the way up, other keys: who sits in between can copy names only.
     let (dir, interposed) = (Sandbox::new(), Authority::new("nightshift test root"));

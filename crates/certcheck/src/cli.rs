@@ -180,4 +180,29 @@ mod tests {
     fn the_definition_is_sound() {
         common::cli::command::<Cli>().debug_assert();
     }
+
+    #[test]
+    fn every_example_of_the_manual_is_accepted() {
+        let mut examples = 0;
+        for line in
+            AFTER.lines().take_while(|line| *line != "EXIT STATUS").filter_map(|line| line.strip_prefix("      "))
+        {
+            let words = common::words::split(line.trim_start_matches(|c: char| c.is_ascii_digit() || " *".contains(c)))
+                .unwrap();
+            match words[0].as_str() {
+                "certcheck" => drop(Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{line}\n{error}"))),
+                // A line of a list of targets.
+                _ => {
+                    let (target, author) = (&words[0], crate::target::Author::Operator);
+                    let mut settings = crate::settings(&Cli::parse_from(["certcheck", "x"]));
+                    for (key, value) in words[1..].iter().map(|word| word.split_once('=').unwrap()) {
+                        settings.set(key, value, author).unwrap();
+                    }
+                    crate::target::Target::parse(target, settings).unwrap();
+                }
+            }
+            examples += 1;
+        }
+        assert!(examples > 10, "{examples}");
+    }
 }

@@ -311,12 +311,18 @@ fn order(chain: &[Facts]) -> Option<Finding> {
 fn session(session: &Session) -> Vec<Finding> {
     let mut findings = Vec::new();
     if session.is_legacy {
+        let is_modern = session.cipher.contains("ECDHE") && session.cipher.contains("GCM");
         let what = match session.version.as_str() {
+            "TLS 1.2" if is_modern => {
+                "the server and we have no kind of signature in common: its key is unusual".to_owned()
+            }
             "TLS 1.2" => format!("the server speaks TLS 1.2 only with ciphers of before 2015 ({})", session.cipher),
             version => format!("the server speaks nothing newer than {version}"),
         };
         let finding = Finding::new(Status::Warning, what);
-        findings.push(finding.hint("browsers of today refuse it; allow TLS 1.2 and 1.3 on the server"));
+        findings.push(
+            finding.hint("browsers of today may refuse it; allow TLS 1.2 and 1.3 on the server, and a usual key"),
+        );
     }
     if let Possession::Refused(why) = &session.possession {
         let text = format!("the server does not prove that it holds the private key: {why}");
