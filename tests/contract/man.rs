@@ -114,6 +114,33 @@ const PAGES: &[Page] = &[
             ("sha256sum", "1"),
         ],
     },
+    Page {
+        tool: "certcheck",
+        environment: &[(
+            "SSL_CERT_FILE, SSL_CERT_DIR",
+            "A file and directories of certificates that are trusted instead of those of the system, as OpenSSL has them.",
+        )],
+        files: &[
+            ("/etc/ssl/certs", "The roots of the system, from the Debian package ca-certificates."),
+            (
+                "/etc/letsencrypt/live/NAME/fullchain.pem",
+                "What certbot keeps. Its cert.pem and chain.pem hold the same certificates and are passed over; privkey.pem \
+                 beside it is compared with it.",
+            ),
+            (
+                "NAME.key, NAME-key.pem, NAME.key.pem",
+                "Beside NAME.pem or NAME.crt: its private key. It is compared, and nothing of it is ever shown.",
+            ),
+            ("acme.json", "What Traefik keeps, in the layouts of its versions 1 to 3."),
+        ],
+        see_also: &[
+            ("nightshift-journal", "5"),
+            ("nightshift", "7"),
+            ("openssl-s_client", "1ssl"),
+            ("openssl-x509", "1ssl"),
+            ("openssl-pkcs12", "1ssl"),
+        ],
+    },
 ];
 
 fn render(tool: &str, command: &Command) -> String {

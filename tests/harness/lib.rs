@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Postgres   a cluster of its own: a socket, a port, gone when dropped
+//! Authority  certificates, good and bad ones; Serving: servers that show them
 //! Sandbox    a directory of its own; hands out
 //!   Tool       a program about to run, in a known environment
 //!     Running    one that runs now: signal it, wait for it
@@ -11,6 +12,7 @@
 //! A test that cannot be run panics: nothing here skips. It leans on no crate of the workspace, so that
 //! what judges the tools shares no mistake with them.
 
+mod authority;
 mod binaries;
 mod pattern;
 mod pgbouncer;
@@ -20,11 +22,13 @@ mod ran;
 mod running;
 mod sampler;
 mod sandbox;
+mod serving;
 pub mod stub;
 pub mod tmpfs;
 mod tool;
 mod users;
 
+pub use authority::{Authority, Files, Leaf, Signer};
 pub use binaries::{tool_path, workspace};
 pub use pgbouncer::PgBouncer;
 pub use ports::free_port;
@@ -33,5 +37,6 @@ pub use ran::Ran;
 pub use running::Running;
 pub use sampler::{Sampler, sampler};
 pub use sandbox::Sandbox;
+pub use serving::Serving;
 pub use tool::Tool;
 pub use users::{app_user, is_root, verify_user};

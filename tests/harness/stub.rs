@@ -22,6 +22,12 @@ pub fn silent() -> Stub {
     start(|_, _| Ok(()))
 }
 
+/// Does with each connection what the test says; the connection stays open until the stub goes, unless it is shut down.
+#[must_use]
+pub fn answering(answer: impl Fn(&mut TcpStream) -> io::Result<()> + Send + Sync + 'static) -> Stub {
+    start(move |mut stream, _| answer(&mut stream))
+}
+
 /// Speaks PostgreSQL just far enough to be told a password in clear text, then refuses it.
 ///
 /// What arrives after the startup packet is in [`Stub::received`]. TLS is declined.
@@ -66,7 +72,8 @@ impl Drop for Stub {
 
 type Received = Arc<Mutex<Vec<u8>>>;
 
-fn start(serve: fn(TcpStream, &Received) -> io::Result<()>) -> Stub {
+fn start(serve: impl Fn(TcpStream, &Received) -> io::Result<()> + Send + Sync + 'static) -> Stub {
+    let serve = Arc::new(serve);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind 127.0.0.1:0");
     let port = listener.local_addr().expect("a bound socket has an address").port();
     let over = Arc::new(AtomicBool::new(false));
@@ -82,7 +89,7 @@ fn start(serve: fn(TcpStream, &Received) -> io::Result<()>) -> Stub {
                 // Kept open until the stub goes: a closed connection would be an answer.
                 let kept = stream.try_clone().expect("dup");
                 connections.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
-                let received = Arc::clone(&received);
+                let (received, serve) = (Arc::clone(&received), Arc::clone(&serve));
                 // A client that hangs up early is what some tests are about.
                 thread::spawn(move || drop(serve(stream, &received)));
             }

@@ -4,6 +4,10 @@
 
 mod addresses;
 mod campaign;
+mod certcheck;
+mod certcheck_defects;
+mod certcheck_files;
+mod certcheck_hostile;
 mod crontab;
 mod damage;
 mod disk;

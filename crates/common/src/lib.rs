@@ -5,9 +5,10 @@
 //!
 //! ```text
 //! the contract   program cli status report hint log text units journal progress
-//! files          dirfd publish lock envfile
+//! files          dirfd publish lock envfile lines
 //! processes      process interrupt words secret
 //! [pg]           pg       where a database is, versions, client programs
+//! [tls]          tls      the provider of cryptography, the roots of the system
 //! [backup]       backup   the format on disk: archive, scan, index, manifest, catalog
 //! ```
 #![warn(missing_docs)]
@@ -21,6 +22,7 @@ pub mod failpoint;
 pub mod hint;
 pub mod interrupt;
 pub mod journal;
+pub mod lines;
 pub mod lock;
 pub mod log;
 pub mod pg;
@@ -33,5 +35,7 @@ pub mod secret;
 pub mod status;
 pub mod text;
 pub mod threshold;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod units;
 pub mod words;

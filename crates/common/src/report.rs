@@ -41,10 +41,16 @@ pub enum Value {
     Bytes(u64),
     /// A length of time.
     Seconds(Duration),
+    /// Seconds that are left, or have passed where they are negative.
+    SecondsLeft(i64),
     /// A point in time.
     At(Stamp),
     /// Yes or no.
     Flag(bool),
+    /// Several things of one kind, each with facts of its own.
+    ///
+    /// In Prometheus every number of a row is a series whose labels are the row's texts and `target`, the item's subject.
+    Rows(Vec<Vec<(Key, Value)>>),
 }
 
 /// One subject, its status, one sentence, and facts.
@@ -64,6 +70,19 @@ pub struct Item {
     pub result: Option<String>,
     /// The subject is locked by another run.
     pub busy: bool,
+    /// Where it stands in the table that a terminal shows.
+    pub row: Option<Row>,
+}
+
+/// How an item is shown on a terminal, where lines are in columns and the most urgent come first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The lower, the higher up.
+    pub rank: i64,
+    /// What stands in short columns in front of the message.
+    pub columns: Vec<String>,
+    /// The message without what the columns say.
+    pub message: String,
 }
 
 impl Item {
@@ -77,6 +96,7 @@ impl Item {
             fields: Vec::new(),
             result: None,
             busy: false,
+            row: None,
         }
     }
 
@@ -245,6 +265,40 @@ mod tests {
         report.terminal = Some(Colour::No);
 
         assert_eq!(report.render(Format::Text, Show::All), "OK        app  3 tables\nCRITICAL  b    gone\n");
+    }
+
+    #[test]
+    fn a_table_on_a_terminal_has_columns_and_the_lowest_rank_first() {
+        let row = |rank, cell: &str| Some(Row { rank, columns: vec![cell.to_owned()], message: "short".to_owned() });
+        let items = vec![
+            Item { row: row(2, "2d"), ..app() },
+            Item { row: row(1, "-100d"), ..Item::new("b", Status::Critical, "long") },
+            Item::new("c", Status::Critical, "gone"),
+        ];
+        let mut report = report(items);
+
+        let plain = report.render(Format::Text, Show::All);
+        report.terminal = Some(Colour::No);
+        let table = report.render(Format::Text, Show::All);
+
+        assert_eq!(plain, "OK app: 3 tables\nCRITICAL b: long\nCRITICAL c: gone\n");
+        assert_eq!(table, "CRITICAL  c    gone\nCRITICAL  b    -100d  short\nOK        app  2d     short\n");
+    }
+
+    #[test]
+    fn rows_are_objects_in_json_and_series_with_labels_in_prometheus() {
+        const NAME: Key = Key::new("name", "A name");
+        const ALL: Key = Key::new("all", "All of them");
+        const LEFT: Key = Key::new("left_seconds", "What is left");
+        let row = |name: &str| vec![(NAME, Value::Text(name.to_owned())), (LEFT, Value::SecondsLeft(-5))];
+        let item = app().with(ALL, Value::Rows(vec![row("a\"b"), row("c"), row("c")]));
+
+        let json = report(vec![item.clone()]).render(Format::Json, Show::All);
+        let text = report(vec![item]).render(Format::Prometheus, Show::All);
+
+        assert!(json.contains(r#""all":[{"name":"a\"b","left_seconds":-5},{"name":"c","left_seconds":-5}"#), "{json}");
+        assert!(text.contains("backup_verify_left_seconds{target=\"app\",name=\"a\\\"b\"} -5\n"), "{text}");
+        assert_eq!(text.matches("name=\"c\"").count(), 1, "{text}");
     }
 
     #[test]

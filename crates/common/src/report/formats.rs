@@ -21,15 +21,21 @@ impl Report {
                 self.items.iter().filter_map(|item| item.result.as_ref()).map(|result| format!("{result}\n")).collect()
             }
             Style::Check => {
-                let width = self.shown(show).map(|item| text::line(&item.subject).chars().count()).max().unwrap_or(0);
-                self.shown(show).map(|item| self.check_lines(item, width.min(SUBJECT_WIDTH))).collect()
+                let mut items: Vec<_> = self.shown(show).collect();
+                if self.terminal.is_some() {
+                    items.sort_by_key(|item| item.row.as_ref().map_or(i64::MIN, |row| row.rank));
+                }
+                let width = items.iter().map(|item| text::line(&item.subject).chars().count()).max().unwrap_or(0);
+                let columns = widths(&items);
+                items.iter().map(|item| self.check_lines(item, width.min(SUBJECT_WIDTH), &columns)).collect()
             }
         }
     }
 
     /// An item of a check tool, with its hints: in columns on a terminal, `STATUS subject: message` elsewhere.
-    fn check_lines(&self, item: &Item, width: usize) -> String {
-        let (word, subject, message) = (item.status.word(), text::line(&item.subject), text::line(&item.message));
+    fn check_lines(&self, item: &Item, width: usize, columns: &[usize]) -> String {
+        let (word, subject) = (item.status.word(), text::line(&item.subject));
+        let message = if self.terminal.is_some() { in_columns(item, columns) } else { text::line(&item.message) };
         let mut lines = match self.terminal {
             None => format!("{word} {subject}: {message}\n"),
             Some(Colour::No) => format!("{word:8}  {subject:width$}  {message}\n"),
@@ -66,15 +72,7 @@ impl Report {
             object.insert("hints".into(), item.hints.clone().into());
         }
         for (key, value) in &item.fields {
-            let value = match value {
-                Value::Text(text) => text.clone().into(),
-                Value::Texts(texts) => texts.clone().into(),
-                Value::Count(number) | Value::Bytes(number) => (*number).into(),
-                Value::Seconds(time) => rounded(*time).into(),
-                Value::At(stamp) => stamp.rfc3339().into(),
-                Value::Flag(flag) => (*flag).into(),
-            };
-            object.insert(key.name.into(), value);
+            object.insert(key.name.into(), json_value(value));
         }
         object
     }
@@ -93,8 +91,9 @@ impl Report {
                 let value = match value {
                     serde_json::Value::String(text) => text,
                     serde_json::Value::Array(list) => {
-                        let words: Vec<_> = list.iter().filter_map(serde_json::Value::as_str).collect();
-                        words.join("\n")
+                        let words =
+                            list.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+                        words.collect::<Vec<_>>().join("\n")
                     }
                     other => other.to_string(),
                 };
@@ -144,7 +143,8 @@ impl Report {
                     Value::Count(count) => (count.to_string(), ""),
                     Value::Bytes(bytes) => (bytes.to_string(), "B"),
                     Value::Seconds(time) => (format!("{}", rounded(*time)), "s"),
-                    Value::Text(_) | Value::Texts(_) | Value::At(_) | Value::Flag(_) => continue,
+                    Value::SecondsLeft(seconds) => (seconds.to_string(), "s"),
+                    Value::Text(_) | Value::Texts(_) | Value::At(_) | Value::Flag(_) | Value::Rows(_) => continue,
                 };
                 let label = match self.items.len() {
                     1 => key.name.to_owned(),
@@ -173,10 +173,13 @@ impl Report {
         // Series of one family must stand together, so collect by name first; the order of names is kept stable.
         let mut families: BTreeMap<String, (&str, Vec<Series>)> = BTreeMap::new();
         for (label, item) in &measured {
-            for (key, value) in &item.fields {
+            for (label, key, value) in labelled(item, label) {
                 let Some((name, number)) = metric(key, value) else { continue };
                 let series = families.entry(format!("{tool}_{name}")).or_insert_with(|| (key.help, Vec::new()));
-                series.1.push((label.clone(), number));
+                // One series that is there twice, and node_exporter drops the whole file.
+                if series.1.iter().all(|(taken, _)| *taken != label) {
+                    series.1.push((label, number));
+                }
             }
         }
         for (name, (help, series)) in families {
@@ -205,13 +208,79 @@ fn metric(key: &Key, value: &Value) -> Option<(String, String)> {
     match value {
         Value::Count(number) | Value::Bytes(number) => Some((key.name.to_owned(), number.to_string())),
         Value::Seconds(time) => Some((key.name.to_owned(), rounded(*time).to_string())),
+        Value::SecondsLeft(seconds) => Some((key.name.to_owned(), seconds.to_string())),
         Value::At(stamp) => {
             let base = key.name.strip_suffix("_at").unwrap_or(key.name);
             Some((format!("{base}_timestamp_seconds"), stamp.seconds().to_string()))
         }
         Value::Flag(flag) => Some((key.name.to_owned(), u8::from(*flag).to_string())),
-        Value::Text(_) | Value::Texts(_) => None,
+        Value::Text(_) | Value::Texts(_) | Value::Rows(_) => None,
     }
+}
+
+/// The facts of an item and of its rows, each with the labels of its series.
+fn labelled<'a>(item: &'a Item, label: &str) -> Vec<(String, &'a Key, &'a Value)> {
+    let mut facts = Vec::new();
+    for (key, value) in &item.fields {
+        let Value::Rows(rows) = value else {
+            facts.push((label.to_owned(), key, value));
+            continue;
+        };
+        for row in rows {
+            let mut labels = vec![format!("target=\"{}\"", text::prometheus(&item.subject))];
+            labels.extend(row.iter().filter_map(|(key, value)| match value {
+                Value::Text(text) => Some(format!("{}=\"{}\"", key.name, text::prometheus(text))),
+                _ => None,
+            }));
+            let label = format!("{{{}}}", labels.join(","));
+            facts.extend(row.iter().map(|(key, value)| (label.clone(), key, value)));
+        }
+    }
+    facts
+}
+
+fn json_value(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Text(text) => text.clone().into(),
+        Value::Texts(texts) => texts.clone().into(),
+        Value::Count(number) | Value::Bytes(number) => (*number).into(),
+        Value::Seconds(time) => rounded(*time).into(),
+        Value::SecondsLeft(seconds) => (*seconds).into(),
+        Value::At(stamp) => stamp.rfc3339().into(),
+        Value::Flag(flag) => (*flag).into(),
+        Value::Rows(rows) => rows
+            .iter()
+            .map(|row| {
+                let facts = row.iter().map(|(key, value)| (key.name.to_owned(), json_value(value)));
+                serde_json::Value::Object(facts.collect())
+            })
+            .collect(),
+    }
+}
+
+/// How wide each column of the table is.
+fn widths(items: &[&Item]) -> Vec<usize> {
+    let mut widths = Vec::new();
+    for row in items.iter().filter_map(|item| item.row.as_ref()) {
+        for (number, cell) in row.columns.iter().enumerate() {
+            let width = cell.chars().count();
+            match widths.get_mut(number) {
+                Some(widest) => *widest = width.max(*widest),
+                None => widths.push(width),
+            }
+        }
+    }
+    widths
+}
+
+/// The message of an item on a terminal, behind its columns.
+fn in_columns(item: &Item, widths: &[usize]) -> String {
+    let Some(row) = &item.row else { return text::line(&item.message) };
+    let cells = widths.iter().enumerate().map(|(number, width)| {
+        let cell = row.columns.get(number).map_or("", String::as_str);
+        format!("{:width$}  ", text::line(cell))
+    });
+    format!("{}{}", cells.collect::<String>(), text::line(&row.message)).trim_end().to_owned()
 }
 
 /// The labels of one series, and its value.
