@@ -204,7 +204,7 @@ fn every_example_of_the_rendered_pages_works() {
                 world.pg.sql("CREATE DATABASE app_restored TEMPLATE app");
             }
             if command.contains("--depth restored") && harness::is_root() {
-                let _ = harness::verify_user();
+                harness::verify_user();
             }
             let ran = world.shell(command).run().code(0);
             assert!(command.contains("psql") || ran.stderr_text().is_empty(), "{ran:?}");

@@ -55,7 +55,6 @@ fn find(name: &str) -> Option<Ids> {
 /// # Panics
 ///
 /// When the tests do not run as root, or it cannot be made.
-#[must_use]
 pub fn verify_user() -> (u32, u32) {
     static USER: OnceLock<Ids> = OnceLock::new();
     assert!(is_root(), "a test that changes users must run as root: `sudo make test`, or the root container of CI");

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// `backup-verify --depth restored` with the directory `work` of the sandbox, about to run.
 fn restored(dir: &Sandbox) -> Tool {
     if is_root() {
-        drop(verify_user());
+        verify_user();
     }
     let tool = dir.tool("backup-verify").args(["--no-config", "--depth", "restored", "--jobs", "2"]);
     tool.arg("--work-dir").arg(dir.join("work"))
