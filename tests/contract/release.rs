@@ -60,10 +60,10 @@ fn a_shipped_program_knows_no_failpoint() {
 
 #[test]
 fn the_programs_under_test_know_them() {
-    let strings: String = tools().into_iter().map(|(tool, _)| strings(&tool_path(tool))).collect();
+    let programs: Vec<_> = tools().iter().map(|(tool, _)| strings(&tool_path(tool))).collect();
 
-    assert!(strings.contains(VARIABLE));
+    assert!(programs.iter().any(|strings| strings.contains(VARIABLE)));
     for name in failpoints() {
-        assert!(strings.contains(&name), "{name}");
+        assert!(programs.iter().any(|strings| strings.contains(&name)), "{name}");
     }
 }

@@ -62,6 +62,29 @@ fn whatever_hangs_on_the_database_hangs_on_the_restored_one() {
 }
 
 #[test]
+fn locale_provider_encoding_and_tablespace_are_those_of_the_old_database() {
+    let kinds = [
+        (15, "LOCALE_PROVIDER icu ICU_LOCALE 'de-DE' LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'"),
+        (15, "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'POSIX'"),
+        (18, "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"),
+    ];
+    for (major, kind) in kinds {
+        let ruined = Ruined::with(Postgres::version(major), "");
+        let tablespace = ruined.pg().data_dir().join("elsewhere");
+        ruined.pg().sql(&format!("COPY (SELECT 1) TO PROGRAM 'mkdir -m 0700 {}'", tablespace.display()));
+        ruined.pg().sql(&format!("CREATE TABLESPACE elsewhere LOCATION '{}'", tablespace.display()));
+        ruined.pg().sql(&format!("CREATE DATABASE other TEMPLATE template0 TABLESPACE elsewhere {kind}"));
+        let before = attributes(ruined.pg(), "other");
+
+        let restore = ruined.tool().args([&ruined.label, "--dir", "backups", "--from-other", "--to", "other", "--yes"]);
+        restore.run().code(0);
+
+        assert_eq!(attributes(ruined.pg(), "other"), before, "{kind}");
+        assert_eq!(ruined.pg().sql_in("other", "SELECT count(*) FROM customers"), "300", "{kind}");
+    }
+}
+
+#[test]
 fn what_was_changed_while_the_backup_was_loaded_is_there_too() {
     let ruined = Ruined::new();
     let go_on = ruined.place.dir.join("go");

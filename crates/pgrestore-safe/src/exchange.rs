@@ -98,7 +98,13 @@ impl<'a> Exchange<'a> {
             Ok(outage) => Ok(outage),
             Err(error) => self.settle(held, &swap, &mut around, error).map(|()| began.elapsed()),
         };
-        let finished = swapped.and_then(|outage| self.finish(held, &mut around, outage));
+        let finished = swapped.and_then(|outage| {
+            let finished = self.finish(held, &mut around, outage);
+            finished.map_err(|error| {
+                let error = error.context("the names were swapped, but the run did not come to its end");
+                hint::with(error, "run this again with --recover")
+            })
+        });
         finished.map_err(|error| self.released(&mut around, error))
     }
 
