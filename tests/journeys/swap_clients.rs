@@ -151,3 +151,37 @@ fn a_console_that_cannot_be_used_stops_the_run_before_anything_is_touched() {
 
     assert_eq!((place.notes().len(), place.live().as_str()), (0, "new"));
 }
+
+#[test]
+fn a_pool_that_a_killed_run_left_paused_is_resumed_by_recover() {
+    for at in ["paused", "swap-uncommitted", "swap-committed"] {
+        let place = Swapped::new();
+        let pool = PgBouncer::start(&place.pg, &["pool_mode = transaction", "admin_users = postgres"]);
+        let console = format!("postgresql://postgres@127.0.0.1:{}/pgbouncer", pool.port());
+        let address = format!("host=127.0.0.1 port={} user=postgres dbname=app", pool.port());
+        Client::connect(&address, NoTls).unwrap();
+        place.at(place.undo().args(["--pgbouncer", &console]), at, "kill").run().signalled(9);
+
+        place.tool().arg("--recover").run().stderr_is("").code(0);
+
+        let log = pool.log();
+        assert!(
+            log.contains("PAUSE 'app' command issued") && log.contains("RESUME 'app' command issued"),
+            "{at}: {log}"
+        );
+        Client::connect(&address, NoTls).unwrap().simple_query("SELECT which FROM which").unwrap();
+    }
+}
+
+#[test]
+fn a_pool_that_is_gone_does_not_keep_recover_from_the_rest() {
+    let place = Swapped::new();
+    let pool = PgBouncer::start(&place.pg, &["pool_mode = transaction", "admin_users = postgres"]);
+    let console = format!("postgresql://postgres@127.0.0.1:{}/pgbouncer", pool.port());
+    place.at(place.undo().args(["--pgbouncer", &console]), "paused", "kill").run().signalled(9);
+    drop(pool);
+
+    place.tool().arg("--recover").run().stderr_has("RESUME it by hand").code(0);
+
+    assert_eq!((place.live().as_str(), &place.state()["run"]), ("new", &serde_json::Value::Null));
+}

@@ -48,8 +48,9 @@ pub struct Outcome {
     pub live: Identity,
     /// What was put aside.
     pub aside: Identity,
-    /// From the pause of the pool, or the first session that was ended, until clients could come back.
-    pub outage: Duration,
+    /// From the pause of the pool, or the first session that was ended, until clients could come back; `None` where the run
+    /// that swapped was killed.
+    pub outage: Option<Duration>,
     /// From the stop of the application until its start came back.
     pub stopped: Option<Duration>,
     /// Why the names were swapped back.
@@ -87,7 +88,7 @@ impl<'a> Exchange<'a> {
             if let Some(run) = &mut state.run {
                 run.step = Step::Swapping;
                 run.application.clone_from(&self.application);
-                run.pool = self.pool.as_ref().map(|pool| pool.address.clone());
+                run.pool = self.pool.as_ref().map(|pool| pool.known.clone());
                 run.check.clone_from(&self.check);
             }
         })?;
@@ -99,7 +100,7 @@ impl<'a> Exchange<'a> {
             Err(error) => self.settle(held, &swap, &mut around, error).map(|()| began.elapsed()),
         };
         let finished = swapped.and_then(|outage| {
-            let finished = self.finish(held, &mut around, outage);
+            let finished = self.finish(held, &mut around, Some(outage));
             finished.map_err(|error| {
                 let error = error.context("the names were swapped, but the run did not come to its end");
                 hint::with(error, "run this again with --recover")
@@ -109,11 +110,11 @@ impl<'a> Exchange<'a> {
     }
 
     /// Goes on after a swap that is committed; `around` says what has to be let go.
-    fn finish(&self, held: &mut Held<'_>, around: &mut Around, outage: Duration) -> Result<Outcome> {
+    fn finish(&self, held: &mut Held<'_>, around: &mut Around, outage: Option<Duration>) -> Result<Outcome> {
         let run = held.run()?.clone();
         let swap = run.swap();
         let mut warnings: Vec<_> = self.resume(around).err().into_iter().collect();
-        let outage = around.paused.map_or(outage, |paused| paused.elapsed());
+        let outage = outage.map(|outage| around.paused.map_or(outage, |paused| paused.elapsed()));
         held.step(Step::Checking)?;
         failpoint!("swapped")?;
         let verdict = self.start(around).and_then(|()| self.ask());
@@ -139,22 +140,26 @@ impl<'a> Exchange<'a> {
     pub fn take_up(&self, held: &mut Held<'_>) -> Result<Option<Outcome>> {
         let _shield = Shield::new();
         let run = held.run()?.clone();
-        let is_done = run.swap().is_done(&mut self.target.maintenance()?)?;
         let mut around = Around {
             stopped: self.application.as_ref().map(|_| Instant::now()),
             paused: self.pool.as_ref().map(|_| Instant::now()),
             ..Around::default()
         };
+        // Clients come first. A pool that is out of reach does not keep the rest from being put right.
+        if let Err(error) = self.resume(&mut around) {
+            common::warn!("{error:#}; where it is still paused, RESUME it by hand on its console");
+        }
+        let is_done = run.swap().is_done(&mut self.target.maintenance()?)?;
         let outcome = match (run.step, is_done) {
             (Step::SwappingBack, true) => {
                 let why = anyhow!("the application failed its check before the run was killed");
-                self.back(held, &mut Vec::new(), why, Duration::ZERO).map(Some)
+                self.back(held, &mut Vec::new(), why, None).map(Some)
             }
             (Step::SwappingBack, false) => {
                 let back = run.swap().back(&run.failed_name);
                 held.end(back.live(), Some(run.put_aside(&back.aside()))).map(|()| None)
             }
-            (_, true) => self.finish(held, &mut around, Duration::ZERO).map(Some),
+            (_, true) => self.finish(held, &mut around, None).map(Some),
             (_, false) => self.release(&mut around).and_then(|()| held.step(Step::Loading)).map(|()| None),
         };
         match outcome {
@@ -217,7 +222,13 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn back(&self, held: &mut Held<'_>, warnings: &mut Vec<Error>, why: Error, outage: Duration) -> Result<Outcome> {
+    fn back(
+        &self,
+        held: &mut Held<'_>,
+        warnings: &mut Vec<Error>,
+        why: Error,
+        outage: Option<Duration>,
+    ) -> Result<Outcome> {
         let run = held.run()?.clone();
         held.step(Step::SwappingBack)?;
         failpoint!("swapping-back")?;
@@ -234,7 +245,7 @@ impl<'a> Exchange<'a> {
         Ok(Outcome {
             live: back.live(),
             aside: back.aside(),
-            outage: outage + again,
+            outage: outage.map(|outage| outage + again),
             stopped: None,
             failed: Some(why),
             warnings: Vec::new(),
@@ -296,10 +307,11 @@ impl Outcome {
         let name = &self.live.name;
         let mut item = match &self.failed {
             Some(error) => Item::failed(name, Status::Critical, error),
-            None => {
-                Item::new(name, Status::Ok, format!("{did}, out of reach for {}", common::units::duration(self.outage)))
-            }
+            None => Item::new(name, Status::Ok, did),
         };
+        if let (None, Some(outage)) = (&self.failed, self.outage) {
+            item.message += &format!(", out of reach for {}", common::units::duration(outage));
+        }
         if self.failed.is_some() {
             item.message +=
                 &format!("; {name:?} leads to the old database again, {:?} keeps the other", self.aside.name);
@@ -311,11 +323,10 @@ impl Outcome {
         }
         item = item
             .with(LIVE_OID, Value::Count(u64::from(self.live.oid)))
-            .with(PUT_ASIDE, Value::Text(self.aside.name.clone()))
-            .with(OUTAGE, Value::Seconds(self.outage));
-        match self.stopped {
-            Some(stopped) => item.with(STOPPED, Value::Seconds(stopped)),
-            None => item,
+            .with(PUT_ASIDE, Value::Text(self.aside.name.clone()));
+        for (key, time) in [(OUTAGE, self.outage), (STOPPED, self.stopped)] {
+            item = time.into_iter().fold(item, |item, time| item.with(key, Value::Seconds(time)));
         }
+        item
     }
 }

@@ -10,6 +10,7 @@ use common::hint::{self, Hint as _};
 use common::pg::client::{Access, Client, Clients};
 use common::pg::place;
 use common::process::{Input, Program, Running};
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
@@ -26,15 +27,22 @@ const PARTS: (char, char) = ('\u{1f}', '\u{1e}');
 #[derive(Debug)]
 pub struct Pool<'a> {
     console: Console<'a>,
-    /// The URI it was given as, for the record.
-    pub address: String,
-    routes: Vec<Route>,
+    /// What is put on record before anything is paused.
+    pub known: Known,
     /// PAUSEs that nobody waits for.
     pending: RefCell<Vec<Running>>,
 }
 
+/// A PgBouncer, and what is paused there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// The URI it was given as; it holds no password.
+    address: String,
+    routes: Vec<Route>,
+}
+
 /// A database of the pool that leads to ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Route {
     name: String,
     /// In session mode PAUSE waits until every client goes away by itself, or its server session is ended by the swap.
@@ -50,16 +58,20 @@ impl<'a> Pool<'a> {
     ///
     /// Where the console cannot be reached or used.
     pub fn open(address: &str, target: &'a Target) -> Result<Self> {
-        let access = place::of_operand(address, None).context("cannot use --pgbouncer")?;
-        let console = Console {
-            clients: &target.clients,
-            psql: &target.psql,
-            access: if access.address.get("dbname").is_some() { access } else { access.with_database("pgbouncer") },
-        };
+        let console = Console::of(address, target)?;
         let databases = console.ask("SHOW DATABASES")?;
         let default_mode = setting(&console.ask("SHOW CONFIG")?, "pool_mode");
         let routes = routes(&databases, &target.name, default_mode.as_deref().unwrap_or("session"))?;
-        Ok(Self { console, address: address.to_owned(), routes, pending: RefCell::default() })
+        Ok(Self { console, known: Known { address: address.to_owned(), routes }, pending: RefCell::default() })
+    }
+
+    /// The pool that a killed run has on record, without asking it: what it shows as paused may be so by that run.
+    ///
+    /// # Errors
+    ///
+    /// An address that is none.
+    pub fn again(known: Known, target: &'a Target) -> Result<Self> {
+        Ok(Self { console: Console::of(&known.address, target)?, known, pending: RefCell::default() })
     }
 
     /// Lets transactions end, and makes clients wait from then on.
@@ -68,7 +80,7 @@ impl<'a> Pool<'a> {
     ///
     /// Where transactions do not end in time, or the console refuses; [`Pool::resume`] is then still to be called.
     pub fn pause(&self) -> Result<()> {
-        for route in &self.routes {
+        for route in &self.known.routes {
             let paused = if route.by_session { self.begin_pause(route) } else { self.wait_for_pause(route) };
             paused.map_err(|error| {
                 hint::with(
@@ -104,7 +116,7 @@ impl<'a> Pool<'a> {
     pub fn resume(&self) -> Result<()> {
         let mut failure = None;
         self.pending.take();
-        for route in &self.routes {
+        for route in &self.known.routes {
             let told = self.console.tell("RESUME", &route.name, TIME);
             let is_fine = |error: &anyhow::Error| {
                 let said = format!("{error:#}");
@@ -128,7 +140,14 @@ struct Console<'a> {
     access: Access,
 }
 
-impl Console<'_> {
+impl<'a> Console<'a> {
+    fn of(address: &str, target: &'a Target) -> Result<Self> {
+        let access = place::of_operand(address, None).context("cannot use --pgbouncer")?;
+        let is_named = access.address.get("dbname").is_some();
+        let access = if is_named { access } else { access.with_database("pgbouncer") };
+        Ok(Self { clients: &target.clients, psql: &target.psql, access })
+    }
+
     /// Rows as lists of columns; the first row names them.
     fn ask(&self, command: &str) -> Result<Vec<Vec<String>>> {
         let text = self.run(command, TIME).with_context(|| format!("cannot ask PgBouncer: {command}")).hint(

@@ -74,7 +74,7 @@ fn take_up(target: &Target, held: &mut Held<'_>, found: &str) -> Result<Item> {
     let exchange = Exchange {
         target,
         application: run.application.clone(),
-        pool: run.pool.as_deref().map(|address| Pool::open(address, target)).transpose()?,
+        pool: run.pool.clone().map(|known| Pool::again(known, target)).transpose()?,
         check: run.check.clone(),
         told: Told { database: target.name.clone(), act: "recover" },
     };

@@ -5,6 +5,7 @@
 
 use crate::app::Application;
 use crate::database::Identity;
+use crate::pool;
 use crate::swap::Swap;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use common::backup::catalog::lock_name;
@@ -66,7 +67,7 @@ pub struct Run {
     pub application: Option<Application>,
     /// The PgBouncer to resume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pool: Option<String>,
+    pub pool: Option<pool::Known>,
     /// What asks whether the application is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Vec<String>>,
