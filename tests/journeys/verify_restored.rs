@@ -3,7 +3,7 @@
 use crate::place::{FAILPOINT, Place, chmod, label_of, make_directory, names_in};
 use crate::round_trip::{Backup, every_kind, pgbackup};
 use common::backup::catalog::VERIFIED;
-use harness::{Ran, Sandbox, Tool, app_user, is_root, tmpfs, verify_user};
+use harness::{Postgres, Ran, Sandbox, Tool, app_user, is_root, tmpfs, verify_user, workspace};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -86,6 +86,20 @@ fn every_kind_of_object_comes_back_in_every_version_and_nothing_is_left() {
         assert!(item.get("notes").is_none(), "{item}");
         is_gone(&dir);
     }
+}
+
+#[test]
+fn what_administrators_do_to_ordinary_databases_comes_back() {
+    let pg = Postgres::builder().conf("wal_level = logical").start();
+    let place = Place::with(pg);
+    place.pg.sql("CREATE ROLE a; CREATE ROLE b; CREATE ROLE c");
+    place.pg.load_file("app", workspace().join("tests/fixtures/ordinary.sql"));
+    let path = format!("backups/{}", place.back_up());
+
+    let ran = proven(&place).args(["--format", "json", &path]).run().stderr_is("").code(0);
+
+    assert_eq!(item(&ran)["different"], 0);
+    assert!(item(&ran).get("reworded").is_none() && item(&ran).get("notes").is_none(), "{}", ran.picture());
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub struct Names {
     pub superusers: BTreeSet<String>,
     /// Tablespaces.
     pub tablespaces: BTreeSet<String>,
+    /// Subscriptions were named: a database with one cannot be dropped.
+    pub has_subscriptions: bool,
 }
 
 /// A piece of a statement outside of strings and comments.
@@ -45,6 +47,8 @@ impl Names {
         } else if starts("CREATE POLICY ") {
             let words = words(statement);
             self.roles.extend(list_after(&words, first(&words, "TO")));
+        } else if starts("CREATE SUBSCRIPTION ") {
+            self.has_subscriptions = true;
         } else if starts("CREATE USER MAPPING FOR ") {
             self.roles.extend(role_after(&words(statement), 3));
         } else if starts("CREATE SCHEMA ") || starts("SET SESSION AUTHORIZATION ") {
@@ -65,7 +69,7 @@ impl Names {
         let words = words(statement);
         let [.., Word::Bare(owner), Word::Bare(to), role] = words.as_slice() else { return };
         let Some(role) = name(role).filter(|_| owner == "OWNER" && to == "TO") else { return };
-        let takes_superuser = ["ALTER EVENT TRIGGER ", "ALTER FOREIGN DATA WRAPPER "]
+        let takes_superuser = ["ALTER EVENT TRIGGER ", "ALTER FOREIGN DATA WRAPPER ", "ALTER SUBSCRIPTION "]
             .iter()
             .any(|start| statement.starts_with(start.as_bytes()));
         if takes_superuser {
@@ -245,10 +249,13 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_of_an_event_trigger_has_to_be_a_superuser() {
-        let names = named(&["ALTER EVENT TRIGGER e OWNER TO boss;", "ALTER TABLE t OWNER TO app;"]);
+    fn an_owner_of_an_event_trigger_or_a_subscription_has_to_be_a_superuser() {
+        let statements = ["ALTER EVENT TRIGGER e OWNER TO boss;", "ALTER TABLE t OWNER TO app;"];
+        let names =
+            named(&[&statements[..], &["CREATE SUBSCRIPTION s;", "ALTER SUBSCRIPTION s OWNER TO sub;"]].concat());
 
-        assert_eq!(names.superusers, ["boss".to_owned()].into());
+        assert_eq!(names.superusers, ["boss".to_owned(), "sub".to_owned()].into());
+        assert!(names.has_subscriptions && !named(&statements).has_subscriptions);
     }
 
     #[test]

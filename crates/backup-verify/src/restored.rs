@@ -111,6 +111,11 @@ pub fn prove_on(
     run_as: Option<&str>,
 ) -> Result<Proven, Trouble> {
     source(order.found).map_err(Trouble::Judging)?;
+    if order.seen.names().has_subscriptions {
+        let error = anyhow!("the backup holds a subscription, and a database with one cannot be dropped again");
+        let advice = "leave --server out: a throw-away server goes as a whole";
+        return Err(Trouble::Judging(hint::with(error, advice)));
+    }
     let guest = Guest::new(server, clients, order.now).map_err(Trouble::Judging)?;
     let mut session = guest.session().map_err(Trouble::Judging)?;
     let major: u32 = session
@@ -179,7 +184,7 @@ fn roles(names: &Names, there: &[String]) -> Result<Vec<String>> {
             return Err(anyhow!("the dump names role {name:?}, which no server of this version has"))
                 .hint("restore into a server of the version that the backup came from");
         }
-        // An event trigger can only belong to a superuser. Nobody can log in as this one, or become it.
+        // An event trigger or a subscription can only belong to a superuser. Nobody can log in as this one, or become it.
         let power = if names.superusers.contains(name) { "SUPERUSER" } else { "NOSUPERUSER" };
         statements.push(format!(
             "CREATE ROLE {} NOLOGIN {power} NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS",
