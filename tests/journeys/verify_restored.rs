@@ -508,3 +508,17 @@ fn what_a_server_shows_in_other_words_after_a_restore_is_no_difference_and_what_
     let found = ": database copy differs: INDEX public.open differs; VIEW public.few differs\n";
     assert!(ran.stdout_text().ends_with(found), "{}", ran.picture());
 }
+
+#[test]
+fn a_dump_of_something_else_is_restored_as_well_and_compared_as_far_as_it_can_be() {
+    let place = Place::new();
+    place.pg.sql("CREATE ROLE reader");
+    place.pg.sql_in("app", "GRANT SELECT ON customers TO reader; SELECT setval('customers_id_seq', 4711)");
+    fs::write(place.dir.join("app.sql"), place.pg.dump_plain("app")).unwrap();
+
+    let ran = proven(&place).args(["--format", "json", "--require-table", "customers", "app.sql"]).run().code(0);
+
+    let item = item(&ran);
+    assert_eq!((&item["depth"], &item["rows"], &item["different"]), (&"restored".into(), &300.into(), &0.into()));
+    is_gone(&place.dir);
+}

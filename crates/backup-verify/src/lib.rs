@@ -34,7 +34,7 @@ use against::{Place, Trouble};
 use anyhow::{Context as _, Result, anyhow, bail};
 use cli::Depth;
 use common::backup::catalog::{self, Backup};
-use common::backup::foreign;
+use common::backup::foreign::{self, Judged};
 use common::backup::found::{self, Found};
 use common::backup::manifest::{Content, Kind};
 use common::backup::stored;
@@ -183,7 +183,7 @@ impl Check<'_> {
             Ok(withdrawn) => withdrawn,
             Err(error) => return Item::failed(subject, Status::Unknown, &error),
         };
-        let proven = self.prove(found, seen);
+        let proven = self.prove(restored::Backup::Ours(found), seen);
         if proven.is_err() {
             verdict::put_back(found, withdrawn);
         }
@@ -207,11 +207,28 @@ impl Check<'_> {
         item
     }
 
-    fn prove(&self, found: &Found, seen: &Seen) -> Result<restored::Proven, Trouble> {
+    /// A dump of something else that was read to its end, restored.
+    fn restored_foreign(&self, subject: String, path: &Path, judged: &Judged, seen: &Seen, began: Instant) -> Item {
+        let readers = self.clients().map_err(Trouble::Judging);
+        let proven = readers.and_then(|readers| self.prove(restored::Backup::Foreign(path, judged, readers), seen));
+        let restored::Proven { compared, complaints } = match proven {
+            Ok(proven) => proven,
+            Err(Trouble::Judging(error)) => return Item::failed(subject, Status::Unknown, &error),
+            Err(Trouble::Backup(error) | Trouble::Restore(error)) => {
+                return Item::failed(subject, Status::Critical, &error.context("it cannot be restored"));
+            }
+        };
+        let place = Place { what: "the restored database", depth: "restored", done: "restored" };
+        let mut item = compared.item(subject, &place, began.elapsed());
+        against::complain(&mut item, complaints);
+        item
+    }
+
+    fn prove(&self, backup: restored::Backup<'_>, seen: &Seen) -> Result<restored::Proven, Trouble> {
         let cli = self.cli;
         let work = cli.work_dir.clone().unwrap_or_else(scratch::default_place);
         let order = restored::Order {
-            found,
+            backup,
             seen,
             work: &work,
             run_as: cli.run_as.as_deref(),
@@ -255,11 +272,11 @@ impl Check<'_> {
             Err(error) => Item::failed(subject, Status::Unknown, &error),
             Ok(Err(error)) => failed(subject, &error),
             Ok(Ok(judged)) => {
-                let mut item = good_foreign(subject, &judged, began.elapsed());
-                if depth == Depth::Restored {
-                    item.message.push_str("; only a backup of pgbackup can be restored into a throw-away server");
-                    item.status = Status::Unknown;
-                }
+                let is_restored = depth == Depth::Restored && judged.kind == Kind::Database;
+                let mut item = match is_restored {
+                    true => self.restored_foreign(subject, path, &judged, &seen, began),
+                    false => good_foreign(subject, &judged, began.elapsed()),
+                };
                 if judged.kind == Kind::Database {
                     against::complain(&mut item, seen.complaints());
                 }

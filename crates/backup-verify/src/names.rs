@@ -17,6 +17,8 @@ pub struct Names {
     pub superusers: BTreeSet<String>,
     /// Tablespaces.
     pub tablespaces: BTreeSet<String>,
+    /// The encoding of the dump, which is that of its database unless somebody asked for another.
+    pub encoding: Option<String>,
     /// Subscriptions were named: a database with one cannot be dropped.
     pub has_subscriptions: bool,
 }
@@ -39,7 +41,10 @@ impl Names {
     /// Reads one statement of a dump.
     pub fn look_at(&mut self, statement: &[u8]) {
         let starts = |words: &str| statement.starts_with(words.as_bytes());
-        if starts("SET default_tablespace = ") {
+        if starts("SET client_encoding = '") {
+            let name = statement[23..].split(|byte| *byte == b'\'').next().unwrap_or_default();
+            self.encoding = Some(common::text::bytes(name));
+        } else if starts("SET default_tablespace = ") {
             let words = words(statement);
             self.tablespaces.extend(words.get(3).and_then(name));
         } else if starts("GRANT ") || starts("ALTER DEFAULT PRIVILEGES ") || starts("REVOKE ") {
@@ -256,6 +261,11 @@ mod tests {
 
         assert_eq!(names.superusers, ["boss".to_owned(), "sub".to_owned()].into());
         assert!(names.has_subscriptions && !named(&statements).has_subscriptions);
+    }
+
+    #[test]
+    fn the_encoding_stands_at_the_head() {
+        assert_eq!(named(&["SET client_encoding = 'LATIN1';"]).encoding.as_deref(), Some("LATIN1"));
     }
 
     #[test]

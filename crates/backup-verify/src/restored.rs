@@ -13,6 +13,7 @@ use crate::redump::Database;
 use crate::seen::Seen;
 use crate::{asserts, extensions};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use common::backup::foreign::Judged;
 use common::backup::found::Found;
 use common::backup::manifest::Source;
 use common::hint::{self, Hint as _};
@@ -22,11 +23,14 @@ use common::pg::session::Session;
 use common::process::{self, Input, Program};
 use common::secret::Secret;
 use common::units::Stamp;
+use std::borrow::Cow;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// The role that asks what `--assert` says.
 const ASSERT: &str = "nightshift_verify_assert";
+/// Databases that every cluster has.
+const OWN_DATABASES: [&str; 3] = ["postgres", "template0", "template1"];
 /// Where pgrestore-safe's own roles begin.
 const LOADER: &str = "nightshift_load_";
 /// More roles than any cluster has: a dump that names them is forged.
@@ -37,10 +41,18 @@ const REPORT: u64 = 1 << 20;
 const SHORTAGES: [&str; 5] =
     ["No space left on device", "could not extend file", "out of memory", "out of shared memory", "No space left"];
 
+/// What is restored.
+pub enum Backup<'a> {
+    /// With a manifest.
+    Ours(&'a Found),
+    /// Of something else, as it was read, and the programs that read it.
+    Foreign(&'a Path, &'a Judged, &'a Clients),
+}
+
 /// What is to be proven, and with what.
 pub struct Order<'a> {
     /// The backup.
-    pub found: &'a Found,
+    pub backup: Backup<'a>,
     /// What its dump names.
     pub seen: &'a Seen,
     /// Where throw-away clusters are made.
@@ -74,15 +86,17 @@ pub struct Proven {
 ///
 /// See [`Trouble`].
 pub fn prove(order: &Order<'_>, clients: &Clients) -> Result<Proven, Trouble> {
-    let source = source(order.found).map_err(Trouble::Judging)?;
-    let wanted = Wanted { source, work: order.work, run_as: order.run_as };
+    let source = source(order).map_err(Trouble::Judging)?;
+    let wanted = Wanted { source: &source, work: order.work, run_as: order.run_as };
     let mut cluster = Cluster::start(&wanted, clients, order.now).map_err(Trouble::Judging)?;
     let clients = cluster.clients(order.bin.cloned());
     prepare(order, &cluster, &clients).map_err(Trouble::Judging)?;
     common::failpoint!("cluster-ready").map_err(|error| Trouble::Judging(error.into()))?;
-    let database = &order.found.manifest.subject;
     // The cluster has databases of its own.
-    let name = if ["postgres", "template0", "template1"].contains(&database.as_str()) { "restored" } else { database };
+    let name = match &order.backup {
+        Backup::Ours(found) if !OWN_DATABASES.contains(&found.manifest.subject.as_str()) => &found.manifest.subject,
+        Backup::Ours(_) | Backup::Foreign(..) => "restored",
+    };
     let access = cluster.access(name);
     let run_as = cluster.user.as_ref().map(|user| user.name.clone());
     if let Err(trouble) = load(order, &access, run_as.as_deref(), Environment::Own) {
@@ -94,7 +108,7 @@ pub fn prove(order: &Order<'_>, clients: &Clients) -> Result<Proven, Trouble> {
         });
     }
     common::failpoint!("restored").map_err(|error| Trouble::Judging(error.into()))?;
-    let compared = compare(order.found, &clients, access)?;
+    let compared = compare(order, &clients, access)?;
     let complaints = ask(order, &cluster, &clients, name).map_err(Trouble::Judging)?;
     Ok(Proven { compared, complaints })
 }
@@ -110,7 +124,7 @@ pub fn prove_on(
     clients: &Clients,
     run_as: Option<&str>,
 ) -> Result<Proven, Trouble> {
-    source(order.found).map_err(Trouble::Judging)?;
+    source(order).map_err(Trouble::Judging)?;
     if order.seen.names().has_subscriptions {
         let error = anyhow!("the backup holds a subscription, and a database with one cannot be dropped again");
         let advice = "leave --server out: a throw-away server goes as a whole";
@@ -126,23 +140,47 @@ pub fn prove_on(
     drop(session);
     let access = server.with_database(&guest.name);
     load(order, &access, run_as, Environment::Callers)?;
-    let compared = compare(order.found, clients, access.clone())?;
+    let compared = compare(order, clients, access.clone())?;
     let complaints = asserts::ask(order.asserts, clients, &access).map_err(Trouble::Judging)?;
     Ok(Proven { compared, complaints })
 }
 
-fn compare(found: &Found, clients: &Clients, access: Access) -> Result<Compared, Trouble> {
+fn compare(order: &Order<'_>, clients: &Clients, access: Access) -> Result<Compared, Trouble> {
     let database = Database::open(clients, access).map_err(Trouble::Judging)?;
-    against::compare_restored(found, &database)
+    match order.backup {
+        Backup::Ours(found) => against::compare_restored(found, &database),
+        Backup::Foreign(path, _, readers) => against::compare_foreign(path, &Seen::default(), readers, &database),
+    }
 }
 
-fn source(found: &Found) -> Result<&Source> {
+/// The server that the backup came from, as far as it is known.
+fn source<'a>(order: &Order<'a>) -> Result<Cow<'a, Source>> {
+    let found = match order.backup {
+        Backup::Ours(found) => found,
+        Backup::Foreign(_, judged, _) => return foreign_source(order, judged).map(Cow::Owned),
+    };
     let options = found.manifest.client.iter().flat_map(|client| &client.options);
     if let Some(option) = options.into_iter().find(|option| option.starts_with("--include-foreign-data")) {
         return Err(anyhow!("the backup was made with {option}, so restoring it would write to the foreign server"))
             .hint("read it back with --depth content");
     }
-    found.manifest.source.as_ref().context("the manifest names no server")
+    found.manifest.source.as_ref().map(Cow::Borrowed).context("the manifest names no server")
+}
+
+/// What a dump says in its head; a database takes about twice the space of its dump.
+fn foreign_source(order: &Order<'_>, judged: &Judged) -> Result<Source> {
+    let major = judged.server.context("the dump does not say which version of PostgreSQL it came from")?;
+    Ok(Source {
+        system_identifier: String::new(),
+        version: major.to_string(),
+        version_num: major * 10_000,
+        address: String::new(),
+        database_oid: 0,
+        encoding: order.seen.names().encoding.unwrap_or_else(|| "UTF8".to_owned()),
+        locale: None,
+        size_bytes: judged.plain_bytes.saturating_mul(2),
+        in_recovery: false,
+    })
 }
 
 /// Makes the roles and tablespaces that the dump names; they can do nothing but own.
@@ -238,8 +276,11 @@ fn run(
     run_as: Option<&str>,
     environment: Environment,
 ) -> Result<(Option<i32>, anyhow::Error)> {
-    let found = order.found;
-    let archive = std::path::absolute(found.dir.join(&found.archive())).context("cannot use the archive's path")?;
+    let archive = match order.backup {
+        Backup::Ours(found) => found.dir.join(&found.archive()),
+        Backup::Foreign(path, ..) => path.to_owned(),
+    };
+    let archive = std::path::absolute(archive).context("cannot use the archive's path")?;
     let mut program = Program::new(&process::sibling("pgrestore-safe")?).args(["--no-config", "--format=json"]);
     if environment == Environment::Callers {
         program = program.envs_where(|name| name.starts_with("PG"));

@@ -47,6 +47,8 @@ pub struct Judged {
     pub kind: Kind,
     /// The major version of the pg_dump that made it, where it says so.
     pub client: Option<u32>,
+    /// The major version of the server that it came from, where it says so.
+    pub server: Option<u32>,
 }
 
 /// What a reading meets.
@@ -318,7 +320,8 @@ fn scan(path: &Path, dump: Dump, seen: &mut dyn FnMut(Seen<'_>)) -> Result<Judge
         content,
         plain_bytes,
         kind: kind.unwrap_or(Kind::Database),
-        client: client_of(&head),
+        client: version_in(&head, "-- Dumped by pg_dump version "),
+        server: version_in(&head, "-- Dumped from database version "),
     })
 }
 
@@ -359,10 +362,10 @@ fn whole(
     Ok(content)
 }
 
-/// Reads `-- Dumped by pg_dump version 15.20 (Debian …)`.
-fn client_of(head: &[u8]) -> Option<u32> {
+/// Reads the major version of `-- Dumped by pg_dump version 15.20 (Debian …)`.
+fn version_in(head: &[u8], start: &str) -> Option<u32> {
     let text = String::from_utf8_lossy(head);
-    let rest = text.lines().find_map(|line| line.strip_prefix("-- Dumped by pg_dump version "))?;
+    let rest = text.lines().find_map(|line| line.strip_prefix(start))?;
     let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
     rest[..end].parse().ok()
 }
@@ -400,9 +403,11 @@ mod tests {
 
     #[test]
     fn a_dump_says_which_pg_dump_made_it() {
-        assert_eq!(client_of(b"--\n-- Dumped by pg_dump version 15.20 (Debian)\n"), Some(15));
-        assert_eq!(client_of(b"-- Dumped by pg_dump version 19beta1"), Some(19));
-        assert_eq!(client_of(b"-- something"), None);
+        let of = |head: &[u8]| version_in(head, "-- Dumped by pg_dump version ");
+
+        assert_eq!(of(b"--\n-- Dumped by pg_dump version 15.20 (Debian)\n"), Some(15));
+        assert_eq!(of(b"-- Dumped by pg_dump version 19beta1"), Some(19));
+        assert_eq!(of(b"-- something"), None);
     }
 
     #[test]
