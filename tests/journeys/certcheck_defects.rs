@@ -286,3 +286,38 @@ fn verify_says_valid_or_invalid_and_nothing_else() {
     certcheck(&dir).arg("--verify").arg(&files.cert).run().stdout_has("no root is behind it").code(2);
     certcheck(&dir).arg("--verify").arg("nosuch.pem").run().stderr_has("cannot open \"nosuch.pem\"").code(3);
 }
+
+/// The cases of x509-limbo (github.com/C2SP/x509-limbo, Apache-2.0) on which at least three of OpenSSL, Go, rustls-webpki and
+/// pyca agree: `limbo.jsonl.gz`, one object a line.
+#[test]
+fn chains_are_judged_as_established_validators_do() {
+    let dir = Sandbox::new();
+    let cases = dir.program("gzip").arg("-dc").arg(harness::workspace().join("tests/fixtures/limbo.jsonl.gz")).run();
+    let mut count = 0;
+    for line in cases.code(0).stdout_text().lines() {
+        let case: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = |key: &str| case[key].as_str().unwrap();
+        let file = |key: &str| {
+            let all = case[key].as_array().unwrap().iter().map(|pem| pem.as_str().unwrap().to_owned() + "\n");
+            fs::write(dir.join(key), all.collect::<String>()).unwrap();
+        };
+        file("roots");
+        file("untrusted");
+        fs::write(dir.join("leaf"), text("leaf")).unwrap();
+        let mut tool =
+            dir.tool("certcheck").args(["--no-config", "--verify", "--trust-roots", "roots", "--host", text("host")]);
+        if !case["untrusted"].as_array().unwrap().is_empty() {
+            tool = tool.args(["--untrusted", "untrusted"]);
+        }
+        if !text("at").is_empty() {
+            tool = tool.args(["--at", text("at")]);
+        }
+
+        let ran = tool.arg("leaf").run();
+
+        let expected = if case["valid"].as_bool().unwrap() { 0 } else { 2 };
+        assert_eq!(ran.code, Some(expected), "{}\n{ran:?}", text("id"));
+        count += 1;
+    }
+    assert_eq!(count, 196);
+}
