@@ -190,6 +190,9 @@ fn old_versions_of_tls_are_named_and_their_dates_told() {
 
         assert!(said(&ran).contains(&format!("the server speaks nothing newer than {version}; a.test by")), "{ran:?}");
         assert!(said(&ran).contains("60d left"), "{ran:?}");
+        let json =
+            certcheck(&dir).args(["--format", "json", "--host", "a.test", &format!("127.0.0.1:{}", server.port())]);
+        json.run().stdout_has("\"verified\":false").code(1);
     }
 }
 

@@ -257,6 +257,9 @@ fn hostile_files_are_findings() {
     certcheck(&dir).arg("nosuch.pem").run().stdout_has("cannot open \"nosuch.pem\"").code(2);
     certcheck(&dir).arg("no*such.pem").run().stdout_has("\"no*such.pem\" fits no file").code(2);
     fs::create_dir(dir.join("empty")).unwrap();
+    fs::create_dir(dir.join("keys")).unwrap();
+    fs::copy(&files.key, dir.join("keys/a.pem")).unwrap();
+    certcheck(&dir).arg("keys").run().stdout_is("UNKNOWN keys: no file in it holds a certificate\n").code(3);
     certcheck(&dir).arg("empty").run().stdout_has("\"empty\" holds no file with certificates").code(2);
 }
 

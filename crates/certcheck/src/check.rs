@@ -37,13 +37,15 @@ pub enum Job {
     Endpoint(Target, Endpoint),
     /// Read a file.
     File(PathBuf, Origin, Settings),
+    /// Say that nothing was found for a target, where all jobs before it back to the target's first say nothing.
+    Else(Item, usize),
 }
 
 impl Job {
     /// What the report calls it.
     pub fn subject(&self) -> String {
         match self {
-            Self::Said(item) => item.subject.clone(),
+            Self::Said(item) | Self::Else(item, _) => item.subject.clone(),
             Self::Endpoint(target, _) => target.shown.clone(),
             Self::File(path, _, _) => dirfd::shown(path),
         }
@@ -78,6 +80,7 @@ impl Check {
     pub fn job(&self, job: &Job) -> Vec<Item> {
         match job {
             Job::Said(item) => vec![item.clone()],
+            Job::Else(..) => Vec::new(),
             Job::Endpoint(target, endpoint) => {
                 let checked = self.endpoint(target, endpoint);
                 vec![checked.unwrap_or_else(|error| failed(target.shown.clone(), &error))]
@@ -225,7 +228,12 @@ fn served_name(endpoint: &Endpoint) -> String {
 fn files(path: &Path, target: &Target) -> Vec<Job> {
     let file = |origin| move |path: PathBuf| Job::File(path, origin, target.settings.clone());
     match store::files(path) {
-        Ok((files, origin)) => files.into_iter().map(file(origin)).collect(),
+        Ok((files, origin)) => {
+            let mut jobs: Vec<_> = files.into_iter().map(file(origin)).collect();
+            let nothing = Item::new(target.shown.clone(), Status::Unknown, "no file in it holds a certificate");
+            jobs.push(Job::Else(nothing, jobs.len()));
+            jobs
+        }
         Err(error) => vec![Job::Said(failed(target.shown.clone(), &error))],
     }
 }

@@ -35,9 +35,8 @@ pub fn of(subject: String, kind: Kind, evidence: &Evidence, now: i64, limits: &L
         .with(keys::PUBLIC_KEY, Value::Text(leaf.key.shown.clone()))
         .with(keys::SIGNATURE, Value::Text(leaf.signature.shown.clone()))
         .with(keys::NAMES, Value::Texts(leaf.names.iter().take(5).cloned().collect()));
-    if let Some(trust) = &evidence.trust {
-        let is_for_host = evidence.host.as_ref().is_none_or(|(_, host)| host.is_ok());
-        item = item.with(keys::VERIFIED, Value::Flag(trust.now.is_ok() && is_for_host));
+    if let Some(is_verified) = judge::is_verified(evidence) {
+        item = item.with(keys::VERIFIED, Value::Flag(is_verified));
     }
     served(item, evidence).with(keys::CERTIFICATES, Value::Rows(evidence.chain.iter().map(row).collect()))
 }

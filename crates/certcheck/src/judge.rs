@@ -108,6 +108,7 @@ pub fn judge(evidence: &Evidence, now: i64, limits: &Limits) -> Vec<Finding> {
         findings.extend(host(evidence, leaf));
         findings.extend(trust(evidence, leaf));
         findings.extend(strength(evidence));
+        findings.extend(possession(evidence));
     }
     findings.extend(order(&evidence.chain));
     findings.extend(evidence.served.as_ref().map(session).unwrap_or_default());
@@ -219,7 +220,7 @@ fn trust(evidence: &Evidence, leaf: &Facts) -> Option<Finding> {
         (Err(why), _) => why,
     };
     let text = match why {
-        Untrusted::Dates => return Some(expired_above(evidence)),
+        Untrusted::Dates => return Some(expired_above()),
         Untrusted::UnknownIssuer => return Some(unknown_issuer(&evidence.chain, leaf)),
         Untrusted::Because(why) => format!("it is not trusted: {why}"),
     };
@@ -227,7 +228,7 @@ fn trust(evidence: &Evidence, leaf: &Facts) -> Option<Finding> {
 }
 
 /// The leaf's dates are fine, and still every path has one that is not.
-fn expired_above(_evidence: &Evidence) -> Finding {
+fn expired_above() -> Finding {
     Finding::new(
         Status::Critical,
         "it is not trusted: a certificate above it, or its root, is expired or not yet valid",
@@ -308,6 +309,29 @@ fn order(chain: &[Facts]) -> Option<Finding> {
     }
 }
 
+/// Whether what was shown belongs to who showed it: anybody can send the certificates of another.
+fn possession(evidence: &Evidence) -> Option<Finding> {
+    let session = evidence.served.as_ref()?;
+    let is_trusted = evidence.trust.as_ref().is_some_and(|trust| trust.now.is_ok());
+    let why = match &session.possession {
+        Possession::Proven => return None,
+        Possession::Refused(why) => why,
+        // Of an old server nothing was asked, and a chain that is not trusted need not be proven.
+        Possession::NotShown if session.is_legacy || !is_trusted => return None,
+        Possession::NotShown => "its signature is of a kind that is not taken",
+    };
+    let text = format!("the server does not prove that it holds the private key: {why}");
+    Some(Finding::new(Status::Critical, text))
+}
+
+/// Whether a chain may be called verified: trusted, for the host, and shown by who holds its key. Source: THREATS C6.
+pub fn is_verified(evidence: &Evidence) -> Option<bool> {
+    let trust = evidence.trust.as_ref()?;
+    let is_for_host = evidence.host.as_ref().is_none_or(|(_, host)| host.is_ok());
+    let is_proven = evidence.served.as_ref().is_none_or(|session| session.possession == Possession::Proven);
+    Some(trust.now.is_ok() && is_for_host && is_proven)
+}
+
 fn session(session: &Session) -> Vec<Finding> {
     let mut findings = Vec::new();
     if session.is_legacy {
@@ -323,10 +347,6 @@ fn session(session: &Session) -> Vec<Finding> {
         findings.push(
             finding.hint("browsers of today may refuse it; allow TLS 1.2 and 1.3 on the server, and a usual key"),
         );
-    }
-    if let Possession::Refused(why) = &session.possession {
-        let text = format!("the server does not prove that it holds the private key: {why}");
-        findings.push(Finding::new(Status::Critical, text));
     }
     match session.staple.as_ref().map(|staple| &staple.revocation) {
         Some(Revocation::Revoked) => {

@@ -176,6 +176,31 @@ fn a_server_that_cannot_sign_is_critical_and_a_stapled_revocation_too() {
 }
 
 #[test]
+fn a_trusted_chain_that_anybody_could_have_sent_is_not_verified() {
+    let root = facts("R1", "R1", (-300, 900));
+    let path = Path { above_leaf: vec![root.der.clone()], root };
+    let shown = |possession, is_legacy| Evidence {
+        trust: Some(Trusted { now: Ok(path.clone()), but_for_dates: None }),
+        served: Some(Session {
+            version: "TLS 1.0".to_owned(),
+            cipher: String::new(),
+            is_legacy,
+            possession,
+            staple: None,
+            peer: String::new(),
+        }),
+        ..evidence(vec![leaf()])
+    };
+    let worst = |evidence: &Evidence| judge(evidence, NOW, &LIMITS).first().map(|finding| finding.status);
+
+    let (proven, strange, old) =
+        (shown(Possession::Proven, false), shown(Possession::NotShown, false), shown(Possession::NotShown, true));
+
+    assert_eq!([&proven, &strange, &old].map(is_verified), [Some(true), Some(false), Some(false)]);
+    assert_eq!([&proven, &strange, &old].map(worst), [None, Some(Status::Critical), Some(Status::Warning)]);
+}
+
+#[test]
 fn only_five_names_are_told() {
     let names: Vec<String> = (0..1234).map(|number| format!("n{number}")).collect();
 

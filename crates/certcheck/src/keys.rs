@@ -13,7 +13,7 @@ pub const EXPIRES: Key = Key::new("expires_at", "When the first certificate that
 pub const NOT_BEFORE: Key = Key::new("not_before_at", "When the certificate begins to be valid");
 pub const NOT_AFTER: Key = Key::new("not_after_at", "When the certificate ends");
 pub const VERIFIED: Key =
-    Key::new("verified", "Whether the chain leads to a trusted root and the leaf is for the host");
+    Key::new("verified", "Whether the chain is trusted, for the host, and shown by who holds its key");
 pub const PUBLIC_KEY: Key = Key::new("public_key", "Kind and size of the public key of the leaf");
 pub const SIGNATURE: Key = Key::new("signature", "How the leaf is signed");
 pub const TLS_VERSION: Key = Key::new("tls_version", "The version of TLS that was spoken");

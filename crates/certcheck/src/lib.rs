@@ -32,7 +32,7 @@ mod verify;
 
 pub use cli::Cli;
 
-use crate::check::Check;
+use crate::check::{Check, Job};
 use crate::limit::Limit;
 use crate::target::{Author, Settings, Target};
 use crate::verify::Roots;
@@ -69,10 +69,18 @@ pub fn run(cli: &Cli) -> Result<Report> {
     let jobs = check.jobs(wanted);
     let done = pool::each(&jobs, usize::from(cli.concurrency), |job| check.job(job));
     interrupt::check()?;
-    for (job, items) in jobs.iter().zip(done) {
+    let mut told = Vec::with_capacity(jobs.len());
+    for (number, (job, items)) in jobs.iter().zip(done).enumerate() {
         let panicked =
             || vec![Item::new(job.subject(), Status::Critical, "its certificates cannot be read: internal error")];
-        report.items.extend(items.unwrap_or_else(panicked));
+        let mut items = items.unwrap_or_else(panicked);
+        if let Job::Else(nothing, before) = job
+            && told[number - before..].iter().all(|count| *count == 0)
+        {
+            items.push(nothing.clone());
+        }
+        told.push(items.len());
+        report.items.extend(items);
     }
     Ok(report)
 }
