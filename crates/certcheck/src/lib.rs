@@ -8,6 +8,8 @@
 //! that cannot be read, no roots) is an `Err`.
 
 mod acme;
+#[cfg(test)]
+mod campaign_tests;
 mod check;
 pub mod cli;
 mod dial;
