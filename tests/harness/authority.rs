@@ -87,6 +87,12 @@ impl Authority {
         self.dir.join("root.pem")
     }
 
+    /// The private key of the root.
+    #[must_use]
+    pub fn root_key(&self) -> PathBuf {
+        self.dir.join("root.key")
+    }
+
     /// The certificate of the intermediate.
     #[must_use]
     pub fn intermediate(&self) -> PathBuf {

@@ -326,6 +326,31 @@ fn imap_and_pop3_are_asked_for_tls() {
 }
 
 #[test]
+fn a_stapled_answer_that_says_revoked_is_critical() {
+    let (dir, authority) = (Sandbox::new(), Authority::shared());
+    let files = authority.leaf("a.test").signer(harness::Signer::Root).write(dir.path(), "it");
+    let serial = dir.program("openssl").args(["x509", "-noout", "-serial", "-in"]).arg(&files.cert).run();
+    let serial = serial.stdout_text().trim().trim_start_matches("serial=").to_owned();
+    for (line, code, expected) in [
+        (format!("R\t400101000000Z\t260101000000Z\t{serial}\tunknown\t/CN=a.test\n"), 2, "\"ocsp\":\"revoked\""),
+        (format!("V\t400101000000Z\t\t{serial}\tunknown\t/CN=a.test\n"), 0, "\"ocsp\":\"good\""),
+    ] {
+        fs::write(dir.join("index"), line).unwrap();
+        let ocsp =
+            dir.program("openssl").args(["ocsp", "-index", "index", "-ndays", "3", "-respout", "ocsp.der", "-rkey"]);
+        let ocsp =
+            ocsp.arg(authority.root_key()).arg("-rsigner").arg(authority.root()).arg("-CA").arg(authority.root());
+        ocsp.arg("-issuer").arg(authority.root()).arg("-cert").arg(&files.cert).run();
+        let server = Serving::openssl(&dir, &files, &["-status_file", "ocsp.der"]);
+
+        let connect = format!("127.0.0.1:{}", server.port());
+        let ran = certcheck(&dir).args(["--format", "json", "--connect", &connect, "a.test"]).run().code(code);
+
+        ran.stdout_has(expected);
+    }
+}
+
+#[test]
 fn only_what_needs_roots_reads_those_of_the_system() {
     let dir = Sandbox::new();
     let _files = good(&dir);
