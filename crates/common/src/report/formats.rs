@@ -20,6 +20,7 @@ impl Report {
             Style::Action => {
                 self.items.iter().filter_map(|item| item.result.as_ref()).map(|result| format!("{result}\n")).collect()
             }
+            Style::Told => String::new(),
             Style::Check => {
                 let width = self.shown(show).map(|item| text::line(&item.subject).chars().count()).max().unwrap_or(0);
                 self.shown(show).map(|item| self.check_lines(item, width.min(SUBJECT_WIDTH))).collect()
