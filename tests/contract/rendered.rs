@@ -8,7 +8,8 @@ use harness::workspace;
 
 /// The definitions of all tools, by the names of their crates.
 pub fn tools() -> Vec<(&'static str, Command)> {
-    let tools = vec![definition::<pgbackup::Cli>(), definition::<backup_verify::Cli>()];
+    let tools =
+        vec![definition::<pgbackup::Cli>(), definition::<backup_verify::Cli>(), definition::<logrotate_lite::Cli>()];
     let mut crates: Vec<String> = fs::read_dir(workspace().join("crates"))
         .expect("read crates")
         .map(|entry| entry.expect("read crates").file_name().into_string().expect("names are UTF-8"))

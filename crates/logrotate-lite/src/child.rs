@@ -25,9 +25,8 @@ pub fn program(path: &Path) -> Option<Command> {
     let found: PathBuf = if is_name { common::process::find(path.to_str()?)? } else { path.to_owned() };
     let mut command = Command::new(found);
     command.env_clear();
-    let is_usual = |name: &OsString| {
-        name.to_str().is_some_and(|name| ENVIRONMENT.contains(&name) || name.starts_with("LC_"))
-    };
+    let is_usual =
+        |name: &OsString| name.to_str().is_some_and(|name| ENVIRONMENT.contains(&name) || name.starts_with("LC_"));
     command.envs(std::env::vars_os().filter(|(name, _)| is_usual(name)));
     Some(command)
 }
@@ -104,7 +103,7 @@ fn ended_within(child: &mut Child, limit: Duration) -> Option<std::io::Result<Ex
             Ok(handle) => {
                 let time = Timespec::try_from(left.min(Duration::from_secs(3600))).ok();
                 // A signal that interrupts us is as good as an end: we look again.
-                drop(rustix::event::poll(&mut [PollFd::new(handle, PollFlags::IN)], time.as_ref()));
+                rustix::event::poll(&mut [PollFd::new(handle, PollFlags::IN)], time.as_ref()).ok();
             }
             Err(_) => std::thread::sleep(Duration::from_millis(5)),
         }
@@ -114,9 +113,9 @@ fn ended_within(child: &mut Child, limit: Duration) -> Option<std::io::Result<Ex
 /// Ends the whole group: SIGTERM, and SIGKILL if that is not enough.
 fn end(child: &mut Child, group: Pid) {
     // A group that has ended in the meantime is what we want.
-    drop(rustix::process::kill_process_group(group, Signal::TERM));
+    rustix::process::kill_process_group(group, Signal::TERM).ok();
     ended_within(child, GRACE);
-    drop(rustix::process::kill_process_group(group, Signal::KILL));
+    rustix::process::kill_process_group(group, Signal::KILL).ok();
     drop(child.wait());
 }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 /// maxtotal SIZE: the most that all copies of a log may take; the oldest go first, the newest always stays.
 /// pruneorphans: maxage holds for copies whose log is gone, too.
 #[derive(Parser, Clone, Debug)]
-#[command(version, max_term_width = 100, after_long_help = AFTER)]
+#[command(version, max_term_width = 100, after_long_help = AFTER, args_override_self = true)]
 pub struct Cli {
     /// Configuration files; a directory stands for the files in it, - for standard input
     #[arg(value_name = "CONFIG|DIR|-", required = true)]
@@ -80,22 +80,23 @@ pub struct Cli {
 const HOW: &str = "How to rotate";
 
 const AFTER: &str = "\
-Exit status:
-  0  everything that was due was rotated, or nothing was due
-  1  something failed; the messages say what. Other logs were rotated nevertheless
-  3  another run holds the lock of the state file
+EXAMPLES
+  What cron or a timer runs every hour, for all that packages have put into /etc/logrotate.d:
+      logrotate-lite /etc/logrotate.conf
+  Why is this log rotated, and that one not?
+      logrotate-lite -d /etc/logrotate.conf
+  Are the files right?
+      logrotate-lite --check /etc/logrotate.d
+  Rules without a file:
+      printf '/var/log/app/*.log {\\n daily\\n rotate 30\\n}\\n' | logrotate-lite -s app.state -
+  Let monitoring see what was rotated, and what failed:
+      logrotate-lite --write prometheus:/var/lib/prometheus/node-exporter/logrotate.prom /etc/logrotate.conf
 
-Examples:
-  logrotate-lite /etc/logrotate.conf
-      what cron or a timer runs once a day, or better every hour
-  logrotate-lite -d /etc/logrotate.conf
-      why is this log rotated, and that one not?
-  logrotate-lite --check /etc/logrotate.d
-      are the files right?
-  printf '/var/log/app/*.log {\\n daily\\n rotate 30\\n}\\n' | logrotate-lite -s app.state -
-      rules without a file
-  logrotate-lite -q --write prometheus:/var/lib/prometheus/node-exporter/logrotate.prom /etc/logrotate.conf
-      let monitoring see what was rotated, and what failed";
+EXIT STATUS
+  0   what was due was rotated, or nothing was due
+  1   something failed, and the messages say what; the other logs were rotated nevertheless
+  3   another run holds the lock of the state file
+";
 
 impl Tool for Cli {
     const NAME: &'static str = "logrotate-lite";

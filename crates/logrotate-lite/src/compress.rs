@@ -125,9 +125,8 @@ pub fn compress(run: &Press<'_>, dir: &Dir, name: &OsStr, target: &OsStr, cores:
         error!("error creating output file {}: {}", shown(&dir.join(target)), why(&error));
         crate::message::Failed
     })?;
-    let written = write(run, &method, &path, &source, &file, cores).and_then(|()| {
-        publish(run, dir, &hidden, target, &file, (&source, &stat)).map_err(|error| why(&error))
-    });
+    let written = write(run, &method, &path, &source, &file, cores)
+        .and_then(|()| publish(run, dir, &hidden, target, &file, (&source, &stat)).map_err(|error| why(&error)));
     match written {
         Ok(()) => Ok(Some(source)),
         Err(why) => {
@@ -171,7 +170,8 @@ fn gzip(level: i32) -> io::Result<Packer> {
     let mut compressor = libdeflater::Compressor::new(level);
     Ok(Box::new(move |plain| {
         let mut member = vec![0; compressor.gzip_compress_bound(plain.len())];
-        let length = compressor.gzip_compress(plain, &mut member).map_err(|error| io::Error::other(error.to_string()))?;
+        let length =
+            compressor.gzip_compress(plain, &mut member).map_err(|error| io::Error::other(error.to_string()))?;
         member.truncate(length);
         Ok(member)
     }))
@@ -282,7 +282,10 @@ fn external(
         let said = common::text::bytes(&ended.stderr);
         let said: Vec<_> = said.lines().map(common::text::visible).collect();
         let path = shown(path);
-        error!("Compressing program wrote following message to stderr when compressing log {path}:\n{}", said.join("\n"));
+        error!(
+            "Compressing program wrote following message to stderr when compressing log {path}:\n{}",
+            said.join("\n")
+        );
     }
     ended.result
 }

@@ -151,7 +151,9 @@ fn elapsed(every: Every, last: DateTime, now: &Zoned) -> Option<String> {
             let is_the_day = u8::try_from(today.weekday().to_sunday_zero_offset()) == Ok(weekday);
             (days() >= 7 || (days() >= 1 && is_the_day), "less than a week".to_owned())
         }
-        Every::Month(0) => ((last.year(), last.month()) != (today.year(), today.month()), "less than a month".to_owned()),
+        Every::Month(0) => {
+            ((last.year(), last.month()) != (today.year(), today.month()), "less than a month".to_owned())
+        }
         Every::Month(day) => {
             let is_last = today.day() == today.date().days_in_month();
             let is_the_day = u8::try_from(today.day()) == Ok(day) || is_last;

@@ -116,9 +116,8 @@ pub fn dispose(run: &Run<'_>, dir: &Dir, name: &OsStr, open: Option<File>) -> Re
     }
     common::failpoint!("shredded").map_err(|error| Refused(why(&error)))?;
     // What was shredded is removed, and nothing that somebody has put in its place.
-    let is_swapped = before.is_some_and(|before| {
-        dir.stat(name).ok().flatten().is_some_and(|now| !site::is_same(&before, &now))
-    });
+    let is_swapped =
+        before.is_some_and(|before| dir.stat(name).ok().flatten().is_some_and(|now| !site::is_same(&before, &now)));
     if is_swapped {
         return Err(Refused("another file has its name now".to_owned()));
     }

@@ -77,7 +77,12 @@ fn bracket(text: &[u8], byte: u8) -> Option<(bool, usize)> {
                 at += length + 4;
             }
             low => {
-                let low = if *low == b'\\' { at += 1; text.get(at)? } else { low };
+                let low = if *low == b'\\' {
+                    at += 1;
+                    text.get(at)?
+                } else {
+                    low
+                };
                 match (text.get(at + 1), text.get(at + 2)) {
                     (Some(b'-'), Some(high)) if *high != b']' => {
                         is_in |= (*low..=*high).contains(&byte);

@@ -189,7 +189,7 @@ impl Turn<'_> {
         let is_long = self.saved.elapsed() > SAVE_EVERY;
         if is_long && !self.cli.debug && done.outcomes.iter().any(|outcome| outcome.rotated) {
             // What fails here is said at the end.
-            drop(self.state.write(&self.cli.state, &self.now));
+            self.state.write(&self.cli.state, &self.now).ok();
             self.saved = Instant::now();
         }
     }

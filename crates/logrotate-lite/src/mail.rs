@@ -80,7 +80,8 @@ fn piped(run: &Run<'_>, mut unpack: Command, mut command: Command, file: File) -
     use std::os::unix::process::CommandExt as _;
     let (reader, writer) = io::pipe().map_err(|error| why(&error))?;
     unpack.stdin(file).stdout(writer).stderr(Stdio::inherit());
-    let mut unpacker = unpack.process_group(0).spawn().map_err(|error| format!("uncompress command: {}", why(&error)))?;
+    let mut unpacker =
+        unpack.process_group(0).spawn().map_err(|error| format!("uncompress command: {}", why(&error)))?;
     drop(unpack);
     command.stdin(reader);
     let mailed = child::run(command, run.how.limit).map_err(|error| why(&error))?.result;

@@ -248,7 +248,7 @@ mod tests {
         let hourly = Rules { every: Every::Hour, ..dated(None) };
         assert_eq!(names("a", &hourly).date.unwrap().suffix, "-2026112005");
         let yesterday = Rules { dateyesterday: true, ..dated(Some(".%Y-%m-%d %% %q %s")) };
-        assert_eq!(names("a", &yesterday).date.unwrap().suffix, ".2026-11-19 %% %q 1795089007");
+        assert_eq!(names("a", &yesterday).date.unwrap().suffix, ".2026-11-19 %% %q 1795090207");
         assert_eq!(names("a", &dated(Some("%H%z"))).date.unwrap().suffix, "05+0000");
     }
 
@@ -258,7 +258,9 @@ mod tests {
         let is_copy = |name: &str| numbers.read(name.as_ref()).is_some();
 
         assert!(is_copy("a.log.1") && is_copy("a.log.12.gz"));
-        for stranger in ["a.log", "a.log.", "a.log.x", "a.log.1.bz2", "a.log.1x", "a.log.-1", "b.log.1", "a.log.1.gz.gz"] {
+        for stranger in
+            ["a.log", "a.log.", "a.log.x", "a.log.1.bz2", "a.log.1x", "a.log.-1", "b.log.1", "a.log.1.gz.gz"]
+        {
             assert!(!is_copy(stranger), "{stranger}");
         }
         let dates = names("a.log", &dated(None));

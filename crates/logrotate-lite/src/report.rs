@@ -50,15 +50,19 @@ impl<'a> Findings<'a> {
 
     /// What came of a log.
     pub fn log(&mut self, path: &Path, outcome: &Outcome, entry: Option<Entry>, now: &Zoned) {
-        let status = if outcome.errors.is_empty() { Status::Ok } else { Status::Critical };
-        let message = match (outcome.errors.as_slice(), outcome.rotated) {
-            ([], true) => format!("rotated, {}", outcome.reason),
-            ([], false) => outcome.reason.clone(),
-            (errors, _) => errors.join("; "),
+        let status = if outcome.failed { Status::Critical } else { Status::Ok };
+        let message = match (outcome.failed, outcome.errors.as_slice(), outcome.rotated) {
+            (true, [_, ..], _) => outcome.errors.join("; "),
+            (true, [], _) => "failed".to_owned(),
+            (false, _, true) => format!("rotated, {}", outcome.reason),
+            (false, _, false) => outcome.reason.clone(),
         };
         let mut item = Item::new(shown(path), status, message)
             .with(DUE, Value::Flag(outcome.due))
             .with(ROTATED, Value::Flag(outcome.rotated));
+        if !outcome.failed {
+            item.hints.clone_from(&outcome.errors);
+        }
         if let Some(size) = outcome.size {
             item = item.with(SIZE, Value::Bytes(size));
         }
@@ -71,7 +75,7 @@ impl<'a> Findings<'a> {
 
     /// What failed in a stanza and belongs to none of its logs.
     pub fn stanza(&mut self, pattern: &str, done: &Done) {
-        let is_told = done.outcomes.iter().any(|outcome| !outcome.errors.is_empty());
+        let is_told = done.outcomes.iter().any(|outcome| outcome.failed);
         if done.failed && (!done.errors.is_empty() || !is_told) {
             self.failed(pattern, &done.errors, "failed");
         }

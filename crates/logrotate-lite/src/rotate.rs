@@ -62,7 +62,9 @@ fn compress_earlier(run: &Run<'_>, dir: &Dir, names: &Names) -> Told {
     }
     let plain: Vec<OsString> = match &names.date {
         None => vec![names.number(u64::from(names.start))],
-        Some(_) => listed(dir, names)?.into_iter().filter(|copy| !copy.found.compressed).map(|copy| copy.name).collect(),
+        Some(_) => {
+            listed(dir, names)?.into_iter().filter(|copy| !copy.found.compressed).map(|copy| copy.name).collect()
+        }
     };
     for name in plain {
         match dir.stat(&name) {
@@ -329,7 +331,8 @@ pub fn remove_plain(run: &Run<'_>, dir: &Dir, name: &OsStr, open: Option<File>) 
 pub fn finish(run: &Run<'_>, work: &mut Work<'_>) -> Told {
     let rules = &run.stanza.rules;
     let (Some(site), Some(names)) = (work.site.clone(), work.names.clone()) else { return Err(Failed) };
-    let newest = if rules.compress && !rules.delaycompress { names.compressed(&work.last_name) } else { work.last_name.clone() };
+    let newest =
+        if rules.compress && !rules.delaycompress { names.compressed(&work.last_name) } else { work.last_name.clone() };
     if rules.keep == Keep::Count(0) && !rules.copies() {
         tell!("disposeName will be {}", shown(&site.old.join(&newest)));
         work.doomed = vec![newest.clone()];

@@ -82,7 +82,11 @@ impl Run<'_> {
     pub fn script(&self, body: &OsStr, first: &OsStr, second: Option<&OsStr>) -> Result<(), String> {
         if self.is_dry() {
             let second = second.map(shown).unwrap_or_default();
-            crate::tell!("running script with args {} {second}: \"{}\"", shown(first), common::text::bytes(body.as_bytes()));
+            crate::tell!(
+                "running script with args {} {second}: \"{}\"",
+                shown(first),
+                common::text::bytes(body.as_bytes())
+            );
             return Ok(());
         }
         self.host.script(body, first, second)

@@ -238,7 +238,9 @@ impl AsFd for Dir {
 const PATH_ONLY: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 fn components(path: &Path) -> impl DoubleEndedIterator<Item = OsString> + '_ {
-    path.components().filter(|part| !matches!(part, Component::RootDir | Component::CurDir)).map(|part| part.as_os_str().to_owned())
+    path.components()
+        .filter(|part| !matches!(part, Component::RootDir | Component::CurDir))
+        .map(|part| part.as_os_str().to_owned())
 }
 
 fn one_component(name: &OsStr) -> io::Result<()> {
@@ -291,7 +293,7 @@ pub fn keep_times(file: &File, like: &Stat) {
         last_access: time(like.st_atime, like.st_atime_nsec.cast_signed()),
         last_modification: time(like.st_mtime, like.st_mtime_nsec.cast_signed()),
     };
-    drop(rustix::fs::futimens(file, &times));
+    rustix::fs::futimens(file, &times).ok();
 }
 
 /// The size of a file as stat(2) gives it.
@@ -337,7 +339,8 @@ mod tests {
         std::fs::write(temp.path().join("a"), "x").unwrap();
         std::fs::hard_link(temp.path().join("a"), temp.path().join("b")).unwrap();
         symlink("a", temp.path().join("link")).unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, temp.path().join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, temp.path().join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+            .unwrap();
         let dir = Dir::open(temp.path()).unwrap();
         let open = |name: &str, links| dir.open_log(name.as_ref(), Access::Read, links).is_ok();
 

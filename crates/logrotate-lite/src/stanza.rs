@@ -32,7 +32,9 @@ pub struct Outcome {
     pub reason: String,
     /// Its size when it was decided on.
     pub size: Option<u64>,
-    /// What failed.
+    /// Whether anything failed.
+    pub failed: bool,
+    /// What was said with "error:"; some of it is no failure.
     pub errors: Vec<String>,
 }
 
@@ -91,6 +93,7 @@ fn outcome(log: Work<'_>) -> Outcome {
         rotated: log.rotated,
         reason: log.reason,
         size: log.stat.as_ref().map(crate::site::size),
+        failed: log.failed,
         errors: log.errors,
     }
 }
@@ -111,7 +114,8 @@ fn steps(run: &Run<'_>, logs: &mut [Work<'_>], failed: bool) -> Told {
     let scripts = &run.stanza.rules.scripts;
     let pattern = run.stanza.pattern.as_os_str();
     let active = logs.iter().any(Work::runs_scripts);
-    let has_scripts = [&scripts.first, &scripts.pre, &scripts.post, &scripts.last].iter().any(|script| script.is_some());
+    let has_scripts =
+        [&scripts.first, &scripts.pre, &scripts.post, &scripts.last].iter().any(|script| script.is_some());
     if active && has_scripts && !run.is_dry() {
         run.host.begins(&logs.iter().filter(|log| log.runs_scripts()).map(|log| log.path).collect::<Vec<_>>());
     }
@@ -315,4 +319,3 @@ fn introduce(run: &Run<'_>) {
     tell!("{}", blank.trim_end_matches('\n'));
     tell!("{line}");
 }
-

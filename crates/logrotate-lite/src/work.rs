@@ -262,7 +262,8 @@ pub fn su_line(uid: u32, gid: u32) -> String {
 fn make_path(path: &Path, ownership: &Ownership) -> Told {
     let mode = ownership.mode.unwrap_or(0o755);
     tell!("creating new directory {} mode = 0{mode:o}", shown(path));
-    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.is_dir()).collect();
+    let missing: Vec<&Path> =
+        path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.is_dir()).collect();
     for path in missing.into_iter().rev() {
         let parent = path.parent().filter(|path| *path != Path::new("")).unwrap_or(Path::new("."));
         let Some(name) = path.file_name() else { continue };
@@ -287,7 +288,8 @@ impl<'a> Copies<'a> {
     /// The files of a stanza.
     pub fn of(run: &'a Run<'a>) -> Self {
         let has_pattern = run.stanza.words.iter().any(|word| crate::glob::is_pattern(word));
-        let files = if has_pattern { run.stanza.files.iter().map(PathBuf::as_path).collect() } else { Default::default() };
+        let files =
+            if has_pattern { run.stanza.files.iter().map(PathBuf::as_path).collect() } else { Default::default() };
         Self { run, files }
     }
 
@@ -305,9 +307,8 @@ impl<'a> Copies<'a> {
                 let log = OsStr::from_bytes(&log);
                 log != name
                     && self.files.contains(path.with_file_name(log).as_path())
-                    && Names::new(log, rules, self.run.now).is_ok_and(|names| {
-                        names.read(name).is_some() || names.read(OsStr::from_bytes(plain)).is_some()
-                    })
+                    && Names::new(log, rules, self.run.now)
+                        .is_ok_and(|names| names.read(name).is_some() || names.read(OsStr::from_bytes(plain)).is_some())
             })
         })
     }

@@ -122,9 +122,7 @@ impl<'a, 'r> Parser<'a, 'r> {
                     self.cursor.skip_line();
                     Ok(Statement::Done)
                 }
-                byte if byte.is_ascii_alphabetic() => {
-                    self.keyword(&place, block.as_mut(), rules, &mut result)
-                }
+                byte if byte.is_ascii_alphabetic() => self.keyword(&place, block.as_mut(), rules, &mut result),
                 b'/' | b'"' | b'\'' | b'~' if block.is_some() => {
                     error!("{place} unexpected log filename");
                     Ok(Statement::Spoilt)

@@ -26,9 +26,31 @@ const MOST_PATTERN: usize = 2048;
 
 /// Endings of files that `include` leaves alone: what editors and package managers leave behind.
 const TABOO: [&str; 25] = [
-    "*,v", "*.bak", "*.cfsaved", "*.disabled", "*.dpkg-bak", "*.dpkg-del", "*.dpkg-dist", "*.dpkg-new", "*.dpkg-old",
-    "*.dpkg-tmp", "*.new", "*.old", "*.orig", "*.pacnew", "*.pacorig", "*.pacsave", "*.rhn-cfg-tmp-*", "*.rpmnew",
-    "*.rpmorig", "*.rpmsave", "*.swp", "*.ucf-dist", "*.ucf-new", "*.ucf-old", "*~",
+    "*,v",
+    "*.bak",
+    "*.cfsaved",
+    "*.disabled",
+    "*.dpkg-bak",
+    "*.dpkg-del",
+    "*.dpkg-dist",
+    "*.dpkg-new",
+    "*.dpkg-old",
+    "*.dpkg-tmp",
+    "*.new",
+    "*.old",
+    "*.orig",
+    "*.pacnew",
+    "*.pacorig",
+    "*.pacsave",
+    "*.rhn-cfg-tmp-*",
+    "*.rpmnew",
+    "*.rpmorig",
+    "*.rpmsave",
+    "*.swp",
+    "*.ucf-dist",
+    "*.ucf-new",
+    "*.ucf-old",
+    "*~",
 ];
 
 /// Who has a log first.
@@ -170,7 +192,9 @@ impl Reader {
             Entry::Occupied(first) => {
                 let first = &first.get().place;
                 error!("{place} duplicate log entry for {}", shown(&path));
-                error!("{place} it stays with {first}, where it is named first; the other logs of this entry are rotated");
+                error!(
+                    "{place} it stays with {first}, where it is named first; the other logs of this entry are rotated"
+                );
                 *result = Err(Failed);
             }
             Entry::Vacant(free) => {
@@ -223,9 +247,7 @@ fn may_command(path: &Path, name: &str, mode: u32, uid: u32) -> Told {
         return fail!("Ignoring {name} because it is writable by group or others.");
     }
     if uid != 0 {
-        return fail!(
-            "Ignoring {name} because the file owner is wrong (should be root or user with uid 0)."
-        );
+        return fail!("Ignoring {name} because the file owner is wrong (should be root or user with uid 0).");
     }
     let real = match fs::canonicalize(path) {
         Ok(real) => real,
