@@ -60,7 +60,7 @@ fn a_shipped_program_knows_no_failpoint() {
 
 #[test]
 fn the_programs_under_test_know_them() {
-    let strings = strings(&tool_path("pgbackup"));
+    let strings: String = tools().into_iter().map(|(tool, _)| strings(&tool_path(tool))).collect();
 
     assert!(strings.contains(VARIABLE));
     for name in failpoints() {

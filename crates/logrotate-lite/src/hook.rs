@@ -5,12 +5,11 @@
 
 use crate::child;
 use crate::message::{shown, why};
-use crate::run::Host;
+use crate::run::{Begun, Host};
 use crate::site::{Access, Dir, Hardlinks};
 use crate::state;
 use crate::tell;
-use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -33,7 +32,7 @@ impl Host for Here<'_> {
         child::run(command, self.limit).map_err(|error| format!("cannot execute sub-shell: {}", why(&error)))?.result
     }
 
-    fn begins(&self, logs: &[&Path]) {
+    fn begins(&self, logs: &[Begun<'_>]) {
         self.note.add(logs);
     }
 }
@@ -44,7 +43,6 @@ impl Host for Here<'_> {
 /// the scripts of a log, the next one runs them, whether that log is due or not.
 pub struct Note {
     place: Option<(Dir, OsString)>,
-    begun: Cell<bool>,
 }
 
 /// What a line of the note may have: a path and its escapes.
@@ -58,14 +56,13 @@ impl Note {
             name.push(".interrupted");
             (dir, name)
         });
-        Self { place, begun: Cell::new(false) }
+        Self { place }
     }
 
     /// The logs whose scripts a killed run did not come to.
-    pub fn owed(&self) -> HashSet<PathBuf> {
+    pub fn owed(&self) -> HashMap<PathBuf, u64> {
         let text = self.read().unwrap_or_default();
-        let logs = text.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"\"")?.strip_suffix(b"\""));
-        let owed: HashSet<_> = logs.map(|log| PathBuf::from(OsString::from_vec(unescaped(log)))).collect();
+        let owed: HashMap<_, _> = text.split(|byte| *byte == b'\n').filter_map(begun).collect();
         if !owed.is_empty() {
             tell!("an earlier run was killed while it rotated; the scripts of {} logs are run again", owed.len());
         }
@@ -81,11 +78,12 @@ impl Note {
         Some(text)
     }
 
-    fn add(&self, logs: &[&Path]) {
+    fn add(&self, logs: &[Begun<'_>]) {
         let Some((dir, name)) = &self.place else { return };
         let mut text = Vec::new();
-        for log in logs {
-            text.extend([b"\"".as_slice(), &state::escaped(log.as_os_str()), b"\"\n"].concat());
+        for (log, inode) in logs {
+            let inode = format!("\" {inode}\n");
+            text.extend([b"\"".as_slice(), &state::escaped(log.as_os_str()), inode.as_bytes()].concat());
         }
         let written = || -> io::Result<()> {
             let mut file = match dir.open_log(name, Access::Change, Hardlinks::No) {
@@ -98,7 +96,6 @@ impl Note {
             io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
             file.write_all(&text)
         };
-        self.begun.set(true);
         if let Err(error) = written() {
             tell!("cannot write {}: {}", shown(&dir.join(name)), why(&error));
         }
@@ -111,6 +108,14 @@ impl Note {
             drop(dir.remove(name));
         }
     }
+}
+
+/// `"NAME" INODE`; a line that was not written to its end is of a rotation that was not begun.
+fn begun(line: &[u8]) -> Option<(PathBuf, u64)> {
+    let quoted = line.strip_prefix(b"\"")?;
+    let end = quoted.iter().rposition(|byte| *byte == b'"')?;
+    let inode = std::str::from_utf8(&quoted[end + 1..]).ok()?.trim().parse().ok()?;
+    Some((PathBuf::from(OsString::from_vec(unescaped(&quoted[..end]))), inode))
 }
 
 fn unescaped(text: &[u8]) -> Vec<u8> {
@@ -139,10 +144,10 @@ mod tests {
         let state = temp.path().join("state");
         let logs = ["/a", "/b \"quoted\"\\\nline"];
 
-        Note::beside(&state).add(&logs.map(Path::new));
+        Note::beside(&state).add(&logs.map(|log| (Path::new(log), 7)));
         let next = Note::beside(&state);
 
-        assert_eq!(next.owed(), logs.map(PathBuf::from).into());
+        assert_eq!(next.owed(), logs.map(|log| (PathBuf::from(log), 7)).into());
         next.settle();
         assert!(next.owed().is_empty());
     }
@@ -151,7 +156,7 @@ mod tests {
     fn without_a_state_file_there_is_no_note() {
         let note = Note::beside(Path::new("/dev/null"));
 
-        note.add(&[Path::new("/a")]);
+        note.add(&[(Path::new("/a"), 7)]);
 
         assert!(note.owed().is_empty() && !Path::new("/dev/null.interrupted").exists());
     }

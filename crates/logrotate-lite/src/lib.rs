@@ -49,7 +49,7 @@ use message::{Also, Told, shown, why};
 use report::Findings;
 use run::{Dry, How, Run};
 use state::{Locking, Missing, State};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -136,7 +136,7 @@ fn rotate(cli: &Cli, stanzas: &[Stanza], findings: &mut Findings<'_>) {
     findings.state(&shown(&cli.state), read);
     tell!("\nHandling {} logs", stanzas.len());
     let note = Note::beside(&cli.state);
-    let mut turn = Turn { cli, now, how: how(cli), state, note: &note, owed: HashSet::new(), saved: Instant::now() };
+    let mut turn = Turn { cli, now, how: how(cli), state, note: &note, owed: HashMap::new(), saved: Instant::now() };
     if !cli.debug {
         turn.owed = note.owed();
     }
@@ -169,7 +169,7 @@ struct Turn<'a> {
     how: How,
     state: State,
     note: &'a Note,
-    owed: HashSet<PathBuf>,
+    owed: HashMap<PathBuf, u64>,
     saved: Instant,
 }
 

@@ -39,6 +39,9 @@ pub struct How {
     pub mailer: PathBuf,
 }
 
+/// A log that is about to be rotated, with its inode: after the rename, its name has another one.
+pub type Begun<'a> = (&'a Path, u64);
+
 /// What is done where the privileges are: the parent of a process that gave up its own.
 pub trait Host {
     /// Runs a script of the stanza, with `$1` and perhaps `$2`.
@@ -48,7 +51,7 @@ pub trait Host {
     /// Why it failed, in logrotate's words.
     fn script(&self, body: &OsStr, first: &OsStr, second: Option<&OsStr>) -> Result<(), String>;
     /// Notes that these logs are about to be rotated: if we are killed, their scripts are owed.
-    fn begins(&self, logs: &[&Path]);
+    fn begins(&self, logs: &[Begun<'_>]);
 }
 
 /// A stanza at work.

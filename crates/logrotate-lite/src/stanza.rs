@@ -10,7 +10,7 @@ use crate::state::{Entry, State};
 use crate::work::{Copies, Work};
 use crate::{compress, error, rotate as one, tell};
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ pub struct Result {
 }
 
 /// Rotates what is due in a stanza. `owed` are logs whose scripts a killed run did not come to.
-pub fn rotate(run: &Run<'_>, state: &State, owed: &HashSet<PathBuf>) -> Result {
+pub fn rotate(run: &Run<'_>, state: &State, owed: &HashMap<PathBuf, u64>) -> Result {
     introduce(run);
     let mut result = Result::default();
     crate::message::take_errors();
@@ -71,7 +71,7 @@ pub fn rotate(run: &Run<'_>, state: &State, owed: &HashSet<PathBuf>) -> Result {
             log.failed = true;
             "failed".clone_into(&mut log.reason);
         }
-        log.owed = !log.due && owed.contains(log.path);
+        log.owe(owed.get(log.path).copied());
         log.errors.append(&mut crate::message::take_errors());
     }
     result.failed |= logs.iter().any(|log| log.failed);
@@ -117,7 +117,8 @@ fn steps(run: &Run<'_>, logs: &mut [Work<'_>], failed: bool) -> Told {
     let has_scripts =
         [&scripts.first, &scripts.pre, &scripts.post, &scripts.last].iter().any(|script| script.is_some());
     if active && has_scripts && !run.is_dry() {
-        run.host.begins(&logs.iter().filter(|log| log.runs_scripts()).map(|log| log.path).collect::<Vec<_>>());
+        let begun = logs.iter().filter(|log| log.runs_scripts());
+        run.host.begins(&begun.map(|log| (log.path, log.inode())).collect::<Vec<_>>());
     }
     let mut result = Ok(());
     if let Some(script) = scripts.first.as_ref().filter(|_| is_run("first action", active)) {

@@ -14,7 +14,7 @@
 use crate::config::{Stanza, Su};
 use crate::hook::Here;
 use crate::message::{self, Level, shown, why};
-use crate::run::{Host, How, Run};
+use crate::run::{Begun, Host, How, Run};
 use crate::stanza::{self, Result as Done};
 use crate::state::{Entry, State};
 use crate::{error, tell};
@@ -23,7 +23,7 @@ use common::interrupt::Registered;
 use jiff::{Timestamp, Zoned};
 use nix::unistd::{Gid, Uid};
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
@@ -38,7 +38,7 @@ struct Order {
     how: How,
     now: i64,
     state: Vec<(OsString, jiff::civil::DateTime)>,
-    owed: Vec<OsString>,
+    owed: Vec<(OsString, u64)>,
     is_heard: bool,
 }
 
@@ -47,7 +47,7 @@ struct Order {
 enum Said {
     Message(Level, String),
     Script { body: OsString, first: OsString, second: Option<OsString> },
-    Begins(Vec<OsString>),
+    Begins(Vec<(OsString, u64)>),
     Done(Done),
 }
 
@@ -56,7 +56,7 @@ pub struct Known<'a> {
     /// The dates of the last rotations.
     pub state: &'a State,
     /// Logs whose scripts a killed run did not come to.
-    pub owed: &'a HashSet<PathBuf>,
+    pub owed: &'a HashMap<PathBuf, u64>,
 }
 
 /// Rotates a stanza, in a child where it has `su` and we are root.
@@ -132,7 +132,9 @@ fn converse(
                 };
                 send(&mut stdin, &answer)?;
             }
-            Said::Begins(logs) => here.begins(&logs.iter().map(Path::new).collect::<Vec<_>>()),
+            Said::Begins(logs) => {
+                here.begins(&logs.iter().map(|(log, inode)| (Path::new(log), *inode)).collect::<Vec<_>>());
+            }
             Said::Done(done) => {
                 message::take_errors();
                 return Ok(done);
@@ -153,7 +155,7 @@ fn order(run: &Run<'_>, known: &Known<'_>) -> Order {
     let mut stanza = run.stanza.clone();
     let dates = stanza.files.iter().filter_map(|log| Some((here.join(log).into(), known.state.get(log)?.last)));
     let dates = dates.collect();
-    let owed = known.owed.iter().map(|log| here.join(log).into()).collect();
+    let owed = known.owed.iter().map(|(log, inode)| (here.join(log).into(), *inode)).collect();
     // The child works in /, so that our directory need not be one that it may see.
     stanza.files = stanza.files.iter().map(|log| here.join(log)).collect();
     let how = How { mailer: absolute(&here, &run.how.mailer), ..run.how.clone() };
@@ -190,7 +192,7 @@ pub fn work() -> anyhow::Result<()> {
         state.set(log.into(), Entry { last, seen: true });
     }
     let now: Zoned = Timestamp::from_second(order.now)?.to_zoned(jiff::tz::TimeZone::system());
-    let owed = order.owed.into_iter().map(PathBuf::from).collect();
+    let owed = order.owed.into_iter().map(|(log, inode)| (log.into(), inode)).collect();
     let run = Run { stanza: &order.stanza, now: &now, host: &Parent, how: &order.how };
     let done = stanza::rotate(&run, &state, &owed);
     say(&Said::Done(done))
@@ -212,7 +214,7 @@ fn give_up(su: Su) -> anyhow::Result<()> {
     let is_done = [users.real, users.effective, users.saved].iter().all(|id| *id == uid)
         && [groups.real, groups.effective, groups.saved].iter().all(|id| *id == gid);
     if !is_done || nix::unistd::setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {
-        bail!("could not become uid {} for good", su.uid);
+        bail!("cannot become uid {} for good", su.uid);
     }
     std::env::set_current_dir("/").context("cannot go to /")
 }
@@ -229,9 +231,9 @@ impl Host for Parent {
         serde_json::from_str(&line).map_err(|_| "the parent gave no answer".to_owned())?
     }
 
-    fn begins(&self, logs: &[&Path]) {
+    fn begins(&self, logs: &[Begun<'_>]) {
         // The parent is there, or the next line will find out.
-        drop(say(&Said::Begins(logs.iter().map(|log| (*log).into()).collect())));
+        drop(say(&Said::Begins(logs.iter().map(|(log, inode)| ((*log).into(), *inode)).collect())));
     }
 }
 

@@ -80,8 +80,13 @@ fn carry_out(run: &Run<'_>, work: &Work<'_>, site: &Site, copying: Copying) -> i
         true => cut_off(site, &log, &copy, &stat, copied),
         false => Ok(()),
     });
-    // Before the log was cut nothing is in the copy alone.
-    made.inspect_err(|_| drop(site.old.remove(&hidden)))?;
+    // Without a record nothing was cut, so nothing is in the copy alone; with one, the next run looks at it.
+    if let Err(error) = made {
+        if matches!(site.dir.stat(&site.hidden("truncating")), Ok(None)) {
+            drop(site.old.remove(&hidden));
+        }
+        return Err(error);
+    }
     finish(run, site, &work.last_name)
 }
 

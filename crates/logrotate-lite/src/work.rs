@@ -99,6 +99,24 @@ impl<'a> Work<'a> {
         self.due || self.owed
     }
 
+    /// Its inode, or 0 where it is not there.
+    pub fn inode(&self) -> u64 {
+        self.stat.map_or(0, |stat| stat.st_ino)
+    }
+
+    /// What to do where a killed run had begun with the log, when it had this inode.
+    ///
+    /// If that run came to the rename, the daemon still writes to the old copy. It is told first, and whatever is to be
+    /// done to that copy waits for another run.
+    pub fn owe(&mut self, begun: Option<u64>) {
+        if self.source != Source::Live || begun.is_none_or(|inode| inode == self.inode()) {
+            return;
+        }
+        (self.owed, self.due) = (true, false);
+        "not due: a killed run has rotated it; only its scripts are run".clone_into(&mut self.reason);
+        tell!("  {}", self.reason);
+    }
+
     /// Does one step, unless an earlier one failed, and keeps what it said.
     pub fn step(&mut self, step: impl FnOnce(&mut Self) -> Told) {
         if self.due && step(self).is_err() {
