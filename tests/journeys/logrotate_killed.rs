@@ -21,7 +21,6 @@ pub struct Seen {
 
 /// Rotates again and again under a writer, and kills most runs at a random moment.
 pub fn kill_at_random(rules: &str, reopen: Reopen, runs: u32, seed: u64) -> Seen {
-    eprintln!("seed {seed}");
     let mut random = Random(seed);
     let logs = Logs::with(rules);
     logs.configure(&format!("{{logs}}/app.log {{\n{rules}\n}}\n"));

@@ -180,9 +180,8 @@ impl Turn<'_> {
         let done = su::rotate(&run, &here, &su::Known { state: &self.state, owed: &self.owed });
         // In a child the paths are absolute; the order is the same.
         for (path, outcome) in stanza.files.iter().zip(&done.outcomes) {
-            if let Some(entry) = stanza::entry(outcome, self.state.get(path), &self.now) {
-                self.state.set(path.clone(), entry);
-            }
+            let entry = stanza::entry(outcome, self.state.get(path), &self.now);
+            self.state.set(path.clone(), entry);
             findings.log(path, outcome, self.state.get(path), &self.now);
         }
         findings.stanza(&shown(&stanza.pattern), &done);

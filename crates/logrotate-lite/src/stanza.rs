@@ -99,14 +99,14 @@ fn outcome(log: Work<'_>) -> Outcome {
 }
 
 /// The state that a log has after this run.
-pub fn entry(outcome: &Outcome, known: Option<Entry>, now: &jiff::Zoned) -> Option<Entry> {
+pub fn entry(outcome: &Outcome, known: Option<Entry>, now: &jiff::Zoned) -> Entry {
     let today = now.datetime();
     let today = today.date().at(today.hour(), today.minute(), today.second(), 0);
     match known {
-        _ if outcome.rotated => Some(Entry { last: today, seen: true }),
-        Some(entry) => Some(Entry { seen: entry.seen || outcome.exists, ..entry }),
-        // It counts from the hour in which it was seen first.
-        None => outcome.exists.then(|| Entry { last: today.date().at(today.hour(), 0, 0, 0), seen: true }),
+        _ if outcome.rotated => Entry { last: today, seen: true },
+        Some(entry) => Entry { seen: entry.seen || outcome.exists, ..entry },
+        // It counts from the hour in which it was asked for first, also where it is not there yet.
+        None => Entry { last: today.date().at(today.hour(), 0, 0, 0), seen: outcome.exists },
     }
 }
 
