@@ -117,12 +117,21 @@ pub fn is_pattern(text: &OsStr) -> bool {
     text.as_bytes().iter().any(|byte| b"*?[".contains(byte))
 }
 
+/// What a pattern is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Logs: a directory that matches is none.
+    Files,
+    /// Directories, or anything else.
+    Anything,
+}
+
 /// The paths that a pattern matches, sorted; the pattern itself where it matches none, as `GLOB_NOCHECK` has it.
 ///
 /// # Errors
 ///
 /// A directory that may not be read; more than [`MOST_MATCHES`] matches.
-pub fn expand(pattern: &OsStr) -> io::Result<Vec<PathBuf>> {
+pub fn expand(pattern: &OsStr, wanted: Wanted) -> io::Result<Vec<PathBuf>> {
     let pattern = home(pattern);
     if !is_pattern(&pattern) {
         return Ok(vec![PathBuf::from(unescaped(&pattern))]);
@@ -135,7 +144,7 @@ pub fn expand(pattern: &OsStr) -> io::Result<Vec<PathBuf>> {
         let mut next = Vec::new();
         for base in &found {
             if is_pattern(OsStr::from_bytes(component)) {
-                listed(base, component, is_last, &mut next)?;
+                listed(base, component, is_last, wanted, &mut next)?;
             } else {
                 let path = base.join(unescaped(OsStr::from_bytes(component)));
                 // Before the first wildcard everything is taken as it is written.
@@ -151,7 +160,7 @@ pub fn expand(pattern: &OsStr) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Adds the entries of a directory that match one component.
-fn listed(base: &Path, component: &[u8], is_last: bool, found: &mut Vec<PathBuf>) -> io::Result<()> {
+fn listed(base: &Path, component: &[u8], is_last: bool, wanted: Wanted, found: &mut Vec<PathBuf>) -> io::Result<()> {
     let directory = if base.as_os_str().is_empty() { Path::new(".") } else { base };
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -161,6 +170,9 @@ fn listed(base: &Path, component: &[u8], is_last: bool, found: &mut Vec<PathBuf>
     for entry in entries {
         let entry = entry?;
         if !matches(component, entry.file_name().as_bytes()) || (!is_last && !leads_on(&entry)) {
+            continue;
+        }
+        if is_last && wanted == Wanted::Files && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
         if found.len() >= MOST_MATCHES {
@@ -260,8 +272,8 @@ mod tests {
 
     #[test]
     fn a_pattern_without_a_match_stands_for_itself() {
-        assert_eq!(expand("/nosuch/*.log".as_ref()).unwrap(), [PathBuf::from("/nosuch/*.log")]);
-        assert_eq!(expand("/nosuch/a\\ b".as_ref()).unwrap(), [PathBuf::from("/nosuch/a b")]);
+        assert_eq!(expand("/nosuch/*.log".as_ref(), Wanted::Files).unwrap(), [PathBuf::from("/nosuch/*.log")]);
+        assert_eq!(expand("/nosuch/a\\ b".as_ref(), Wanted::Files).unwrap(), [PathBuf::from("/nosuch/a b")]);
     }
 
     #[test]
@@ -277,11 +289,11 @@ mod tests {
         symlink("/nowhere", temp.path().join("app/dangling")).unwrap();
         let pattern = |tail: &str| temp.path().join(tail).into_os_string();
 
-        let direct = expand(&pattern("*/x.log")).unwrap();
+        let direct = expand(&pattern("*/x.log"), Wanted::Files).unwrap();
         assert_eq!(direct.len(), 2, "{direct:?}");
         if rustix::process::geteuid().is_root() {
             std::os::unix::fs::lchown(temp.path().join("app/theirs"), Some(4242), None).unwrap();
-            let linked = expand(&pattern("app/*/x.log")).unwrap();
+            let linked = expand(&pattern("app/*/x.log"), Wanted::Files).unwrap();
             assert_eq!(linked, [temp.path().join("app/ours/x.log")]);
         }
     }

@@ -17,7 +17,7 @@ pub fn prune(run: &Run<'_>) -> Told {
     for word in &run.stanza.words {
         let path = Path::new(word);
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
-        for dir in glob::expand(parent.as_os_str()).unwrap_or_default() {
+        for dir in glob::expand(parent.as_os_str(), glob::Wanted::Anything).unwrap_or_default() {
             places.entry(dir).or_default().insert(name);
         }
     }

@@ -36,18 +36,18 @@ pub struct Entry {
 /// All that is known of earlier rotations.
 #[derive(Debug, Default)]
 pub struct State {
-    entries: HashMap<PathBuf, Entry>,
+    entries: HashMap<OsString, Entry>,
 }
 
 impl State {
     /// When a log was rotated last, if the file knows it.
     pub fn get(&self, log: &Path) -> Option<Entry> {
-        self.entries.get(log).copied()
+        self.entries.get(log.as_os_str()).copied()
     }
 
     /// Sets it.
     pub fn set(&mut self, log: PathBuf, entry: Entry) {
-        self.entries.insert(log, entry);
+        self.entries.insert(log.into_os_string(), entry);
     }
 
     /// Reads a state file; what is wrong with it is said, and what is good counts.
@@ -149,7 +149,7 @@ impl State {
                 continue;
             }
             text.push(b'"');
-            text.extend(escaped(log.as_os_str()));
+            text.extend(escaped(log));
             text.extend(format!("\" {}\n", stamp(entry.last)).as_bytes());
         }
         text

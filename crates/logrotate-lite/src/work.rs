@@ -12,7 +12,7 @@ use rustix::fs::{FileType, Stat};
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 /// A log's directories, open for all of its steps.
@@ -296,7 +296,7 @@ fn make_path(path: &Path, ownership: &Ownership) -> Told {
 /// Which of a stanza's files are rotated copies of its other files.
 pub struct Copies<'a> {
     run: &'a Run<'a>,
-    files: std::collections::HashSet<&'a Path>,
+    files: std::collections::HashSet<&'a [u8]>,
 }
 
 /// What copies of another compressor end in.
@@ -306,8 +306,11 @@ impl<'a> Copies<'a> {
     /// The files of a stanza.
     pub fn of(run: &'a Run<'a>) -> Self {
         let has_pattern = run.stanza.words.iter().any(|word| crate::glob::is_pattern(word));
-        let files =
-            if has_pattern { run.stanza.files.iter().map(PathBuf::as_path).collect() } else { Default::default() };
+        let files = if has_pattern {
+            run.stanza.files.iter().map(|file| file.as_os_str().as_bytes()).collect()
+        } else {
+            Default::default()
+        };
         Self { run, files }
     }
 
@@ -318,16 +321,18 @@ impl<'a> Copies<'a> {
         let bytes = name.as_bytes();
         let plain = COMPRESSED.iter().find_map(|end| bytes.strip_suffix(*end)).unwrap_or(bytes);
         let rules = &self.run.stanza.rules;
-        let ends: [&[u8]; 2] = [b"", rules.extension.as_ref().map_or(b"", |end| end.as_bytes())];
-        (1..bytes.len()).any(|length| {
-            ends.iter().any(|end| {
-                let log = [&bytes[..length], end].concat();
-                let log = OsStr::from_bytes(&log);
-                log != name
-                    && self.files.contains(path.with_file_name(log).as_path())
-                    && Names::new(log, rules, self.run.now)
-                        .is_ok_and(|names| names.read(name).is_some() || names.read(OsStr::from_bytes(plain)).is_some())
-            })
+        let extension = rules.extension.as_ref().map(|end| end.as_bytes());
+        let all = path.as_os_str().as_bytes();
+        let is_copy_of = |log: &[u8]| {
+            let log = OsStr::from_bytes(&log[all.len() - bytes.len()..]);
+            Names::new(log, rules, self.run.now)
+                .is_ok_and(|names| names.read(name).is_some() || names.read(OsStr::from_bytes(plain)).is_some())
+        };
+        (all.len() - bytes.len() + 1..all.len()).any(|length| {
+            let log = &all[..length];
+            let other = extension.map(|end| [log, end].concat()).filter(|other| other != all);
+            (self.files.contains(log) && is_copy_of(log))
+                || other.is_some_and(|other| self.files.contains(other.as_slice()) && is_copy_of(&other))
         })
     }
 }

@@ -65,7 +65,7 @@ pub struct Reader {
     /// The stanzas in their order.
     pub stanzas: Vec<Stanza>,
     taboo: Vec<OsString>,
-    claims: HashMap<PathBuf, Claim>,
+    claims: HashMap<OsString, Claim>,
     depth: usize,
 }
 
@@ -163,8 +163,14 @@ impl Reader {
                 *result = Err(Failed);
                 continue;
             }
-            match glob::expand(&word) {
-                Ok(paths) => paths.into_iter().for_each(|path| self.claim(path, &mut stanza, result)),
+            match glob::expand(&word, glob::Wanted::Files) {
+                Ok(paths) if glob::is_pattern(&word) => {
+                    paths.into_iter().for_each(|path| self.claim(path, &mut stanza, result));
+                }
+                Ok(paths) => {
+                    let files = paths.into_iter().filter(|path| !path.is_dir() || path.is_symlink());
+                    files.for_each(|path| self.claim(path, &mut stanza, result));
+                }
                 Err(_) if stanza.rules.missingok => {}
                 Err(error) => {
                     error!("{place} glob failed for {}: {}", shown(&word), why(&error));
@@ -181,11 +187,8 @@ impl Reader {
 
     /// Gives a log to a stanza, unless another one has it: then it stays with that one, and only this log is left out.
     fn claim(&mut self, path: PathBuf, stanza: &mut Stanza, result: &mut Told) {
-        if fs::symlink_metadata(&path).is_ok_and(|stat| stat.is_dir()) {
-            return;
-        }
         let place = &stanza.place;
-        match self.claims.entry(path.clone()) {
+        match self.claims.entry(path.clone().into_os_string()) {
             Entry::Occupied(first) if first.get().ignores || stanza.rules.ignoreduplicates => {
                 tell!("{place} ignore duplicate log entry for {}", shown(&path));
             }
