@@ -30,6 +30,8 @@ fn every_decision_has_a_reason() {
     let ran = logs.tool().arg("-d").run().stdout_is("").code(0);
 
     ran.stderr_has("  not due: first seen now, weekly\n").stderr_has("considering log ");
+    let dry = logs.tool().args(["-d", "-f", "--format", "json"]).run().code(0);
+    assert!(dry.stdout_text().contains("\"due\":true,\"rotated\":false"), "{dry:?}");
     assert!(!logs.dir.join("state").exists());
     logs.tool()
         .args(["-d", "-f"])

@@ -121,6 +121,50 @@ fn a_log_that_vanished_in_between_is_an_error_of_its_own() {
 }
 
 #[test]
+fn where_the_head_cannot_be_cut_off_it_is_done_in_tight_order_and_said() {
+    let (disk, logs) = small_disk("rotate 3\ncopytruncate", 4000);
+    logs.write("app.log", (0..2_000).map(numbered).collect::<String>());
+    let open = OpenOptions::new().append(true).open(logs.path("app.log")).unwrap();
+
+    let ran = logs.tool().args(["-f", "-v"]).run().code(0);
+
+    ran.stderr_has("copied and truncated in tight order: a line written in that instant may be lost\n");
+    assert_eq!((logs.read("app.log").len(), logs.read("app.log.1").len()), (0, 200_000));
+    drop((open, disk));
+}
+
+#[test]
+fn a_run_that_is_asked_to_stop_leaves_the_other_logs_and_owes_nothing() {
+    let logs = Logs::with("rotate 3\ncreate\npostrotate\n touch {logs}/../in; sleep 60\nendscript");
+    logs.write("a.log", "a\n");
+    logs.write("b.log", "b\n");
+    let run = logs.tool().arg("-f").spawn();
+    logs.dir.wait_for("in");
+
+    run.term();
+    let ran = run.wait();
+
+    assert_eq!((ran.signal, logs.read("b.log")), (Some(15), "b\n".to_owned()), "{ran:?}");
+    assert_eq!(logs.read("a.log.1"), "a\n");
+    assert!(logs.dir.join("state.interrupted").exists(), "the script of a.log did not end");
+}
+
+#[test]
+fn a_user_rotates_logs_of_its_own() {
+    let (uid, gid) = harness::app_user();
+    let logs = Logs::with("rotate 3\ncreate\ncompress");
+    logs.write("app.log", "x\n");
+    for path in [logs.dir.path().to_path_buf(), logs.dir.join("logs"), logs.path("app.log")] {
+        std::os::unix::fs::chown(path, Some(uid), Some(gid)).unwrap();
+    }
+
+    logs.tool().arg("-f").as_user(uid, gid).run().stderr_is("").code(0);
+
+    assert_eq!(logs.names(), ["app.log", "app.log.1.gz"]);
+    assert_eq!(fs::metadata(logs.path("app.log")).unwrap().uid(), uid);
+}
+
+#[test]
 fn a_line_of_many_megabytes_stays_one_line() {
     let logs = Logs::with("rotate 3\ncopytruncate");
     let log = File::create(logs.path("app.log")).unwrap();

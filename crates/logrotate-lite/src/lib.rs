@@ -176,7 +176,7 @@ struct Turn<'a> {
 impl Turn<'_> {
     fn stanza(&mut self, stanza: &Stanza, findings: &mut Findings<'_>) {
         let here = Here { limit: self.how.limit, note: self.note };
-        let run = Run { stanza, now: &self.now, host: &here, how: &self.how };
+        let run = Run::new(stanza, &self.now, &here, &self.how);
         let done = su::rotate(&run, &here, &su::Known { state: &self.state, owed: &self.owed });
         // In a child the paths are absolute; the order is the same.
         for (path, outcome) in stanza.files.iter().zip(&done.outcomes) {
@@ -199,7 +199,9 @@ impl Turn<'_> {
         }
         let written = self.state.write(&self.cli.state, &self.now);
         findings.state(&shown(&self.cli.state), written);
-        self.note.settle();
+        if common::interrupt::requested().is_none() {
+            self.note.settle();
+        }
         findings.end();
     }
 }

@@ -5,8 +5,9 @@ use crate::decide::Force;
 use crate::error;
 use crate::message::{Failed, Told, shown, why};
 use crate::site::{Dir, Hardlinks};
+use crate::writers::Writer;
 use jiff::Zoned;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -64,6 +65,20 @@ pub struct Run<'a> {
     pub host: &'a (dyn Host + 'a),
     /// How to work.
     pub how: &'a How,
+    writers: OnceCell<HashMap<PathBuf, Vec<Writer>>>,
+}
+
+impl<'a> Run<'a> {
+    /// A stanza that is about to be worked on.
+    pub fn new(stanza: &'a Stanza, now: &'a Zoned, host: &'a (dyn Host + 'a), how: &'a How) -> Self {
+        Self { stanza, now, host, how, writers: OnceCell::new() }
+    }
+
+    /// Who writes to a log; looked up once for all logs of the stanza, when the first is cut.
+    pub fn writers(&self, log: &Path) -> &[Writer] {
+        let writers = self.writers.get_or_init(|| crate::writers::of(&self.stanza.files));
+        writers.get(log).map_or(&[], Vec::as_slice)
+    }
 }
 
 impl Run<'_> {

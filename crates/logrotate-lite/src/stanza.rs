@@ -81,16 +81,16 @@ pub fn rotate(run: &Run<'_>, state: &State, owed: &HashMap<PathBuf, u64>) -> Res
     }
     result.errors = crate::message::take_errors();
     result.failed |= logs.iter().any(|log| log.failed);
-    result.outcomes = logs.into_iter().map(outcome).collect();
+    result.outcomes = logs.into_iter().map(|log| outcome(run, log)).collect();
     result
 }
 
-fn outcome(log: Work<'_>) -> Outcome {
+fn outcome(run: &Run<'_>, log: Work<'_>) -> Outcome {
     Outcome {
         path: log.path.into(),
         exists: log.stat.is_some(),
         due: log.due,
-        rotated: log.rotated,
+        rotated: log.rotated && !run.is_dry(),
         reason: log.reason,
         size: log.stat.as_ref().map(crate::site::size),
         failed: log.failed,
@@ -132,6 +132,12 @@ fn steps(run: &Run<'_>, logs: &mut [Work<'_>], failed: bool) -> Told {
         result = result.and(together(run, logs, failed));
     } else {
         for log in logs.iter_mut() {
+            // Once we are asked to stop no script runs any more, and no daemon would be told of a rotation.
+            if let Err(stopped) = common::interrupt::check() {
+                error!("{stopped:#}");
+                result = Err(Failed);
+                break;
+            }
             result = result.and(alone(run, log));
         }
     }
@@ -198,6 +204,10 @@ fn together(run: &Run<'_>, logs: &mut [Work<'_>], mut failed: bool) -> Told {
             *failed = true;
         }
     };
+    if let Err(stopped) = common::interrupt::check() {
+        error!("{stopped:#}");
+        return Err(Failed);
+    }
     script("prerotate", &scripts.pre, &mut failed);
     for step in [one::prepare as fn(&Run<'_>, &mut Work<'_>) -> Told, one::place] {
         for log in logs.iter_mut() {

@@ -193,7 +193,7 @@ pub fn work() -> anyhow::Result<()> {
     }
     let now: Zoned = Timestamp::from_second(order.now)?.to_zoned(jiff::tz::TimeZone::system());
     let owed = order.owed.into_iter().map(|(log, inode)| (log.into(), inode)).collect();
-    let run = Run { stanza: &order.stanza, now: &now, host: &Parent, how: &order.how };
+    let run = Run::new(&order.stanza, &now, &Parent, &order.how);
     let done = stanza::rotate(&run, &state, &owed);
     say(&Said::Done(done))
 }

@@ -15,7 +15,7 @@ use crate::message::{Failed, Told, shown, why};
 use crate::run::{Run, make_room};
 use crate::site::{self, Access};
 use crate::work::{Site, Source, Work};
-use crate::{fail, tell, warn, writers};
+use crate::{fail, tell, warn};
 use common::failpoint;
 use rustix::fs::{SeekFrom, Stat};
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,7 @@ fn carry_out(run: &Run<'_>, work: &Work<'_>, site: &Site, copying: Copying) -> i
         return Err(io::Error::other("it was replaced by another file; it is left for the next run"));
     }
     if rules.copytruncate {
-        warn_of_writers(work);
+        warn_of_writers(run, work);
     }
     if copying == Copying::Skip {
         return if rules.copytruncate { log.set_len(0) } else { Ok(()) };
@@ -286,17 +286,14 @@ fn transfer_slowly(from: &File, to: &File, mut at: u64, end: u64) -> io::Result<
 }
 
 /// A writer that does not append will go on where it is, and leave NULs in front.
-fn warn_of_writers(work: &Work<'_>) {
-    let path = work.path.to_owned();
-    for writer in writers::of(std::slice::from_ref(&path)).remove(&path).unwrap_or_default() {
-        if !writer.appends {
-            warn!(
-                "process {} ({}) writes to {} without O_APPEND: its next line will leave NULs in front; use a rename \
-                 and a signal instead of copytruncate, or have it append",
-                writer.pid,
-                writer.name,
-                shown(&path)
-            );
-        }
+fn warn_of_writers(run: &Run<'_>, work: &Work<'_>) {
+    for writer in run.writers(work.path).iter().filter(|writer| !writer.appends) {
+        warn!(
+            "process {} ({}) writes to {} without O_APPEND: its next line will leave NULs in front; use a rename and a \
+             signal instead of copytruncate, or have it append",
+            writer.pid,
+            writer.name,
+            shown(work.path)
+        );
     }
 }
