@@ -111,13 +111,38 @@ fn l3_what_is_no_plain_log_is_refused_and_the_others_rotate() {
 }
 
 #[test]
+fn l3_what_takes_the_place_of_a_copy_is_neither_compressed_nor_removed() {
+    for way in ["link", "hard link"] {
+        let logs = of_app("rotate 3\ncreate\ncompress");
+        canary(&logs, "etc/shadow");
+        let run = paused(&logs, "log-placed").spawn();
+        logs.dir.wait_for("go.reached");
+
+        fs::remove_file(logs.path("app.log.1")).unwrap();
+        match way {
+            "link" => symlink(logs.dir.join("etc/shadow"), logs.path("app.log.1")).unwrap(),
+            _ => fs::hard_link(logs.dir.join("etc/shadow"), logs.path("app.log.1")).unwrap(),
+        }
+        fs::write(logs.dir.join("go"), "").unwrap();
+
+        run.wait().stderr_has("app.log.1 (read-only) for compression: ").code(1);
+        is_safe(&logs, "etc/shadow");
+        assert_eq!(logs.names(), ["app.log", "app.log.1"], "{way}");
+    }
+}
+
+#[test]
 fn l4_a_copy_is_never_more_readable_than_its_log() {
-    for rules in ["rotate 3\ncreate 0644 nobody root\ncompress", "rotate 3\ncopytruncate\ncompress"] {
+    for (rules, failpoint) in [
+        ("rotate 3\ncreate 0644 nobody root\ncompress", "compressed-open"),
+        ("rotate 3\ncopytruncate\ncompress", "copy-open"),
+        ("rotate 3\ncopytruncate\ncompress", "compressed"),
+    ] {
         let logs = Logs::with(rules);
         logs.write("app.log", CANARY);
         chmod(logs.path("app.log"), 0o600);
 
-        let run = paused(&logs, "compressed").spawn();
+        let run = paused(&logs, failpoint).spawn();
         logs.dir.wait_for("go.reached");
         for name in logs.names().iter().filter(|name| name.starts_with(".app") || name.starts_with("app.log.")) {
             assert_eq!(fs::metadata(logs.path(name)).unwrap().mode() & 0o777, 0o600, "{name}");

@@ -119,7 +119,9 @@ pub fn compress(run: &Press<'_>, dir: &Dir, name: &OsStr, target: &OsStr, cores:
     let made = || -> io::Result<File> {
         // What a killed run left, or somebody planted; we never write into it.
         dir.remove(&hidden)?;
-        dir.create(&hidden)
+        let file = dir.create(&hidden)?;
+        common::failpoint!("compressed-open")?;
+        Ok(file)
     };
     let file = made().map_err(|error| {
         error!("error creating output file {}: {}", shown(&dir.join(target)), why(&error));

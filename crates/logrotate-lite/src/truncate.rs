@@ -76,6 +76,7 @@ fn carry_out(run: &Run<'_>, work: &Work<'_>, site: &Site, copying: Copying) -> i
     let hidden = site.hidden("copying");
     site.old.remove(&hidden)?;
     let copy = site.old.create(&hidden)?;
+    failpoint!("copy-open")?;
     let made = make(&log, &copy, &stat).and_then(|copied| match rules.copytruncate {
         true => cut_off(site, &log, &copy, &stat, copied),
         false => Ok(()),
