@@ -93,7 +93,7 @@ const PAGES: [Page; 3] = [
         files: &[
             (
                 "/etc/logrotate.conf, /etc/logrotate.d/*",
-                "The configuration, where it is named as CONFIG; see logrotate.conf(5).",
+                "The configuration, where it is named as CONFIG; see logrotate-lite.conf(5).",
             ),
             ("/var/lib/logrotate/status", "When each log was rotated last; --state names another file."),
             (
@@ -109,8 +109,8 @@ const PAGES: [Page; 3] = [
             (".NAME.gz.partial", "A copy that is being compressed. The next run removes what a killed one left."),
         ],
         see_also: &[
+            ("logrotate-lite.conf", "5"),
             ("logrotate", "8"),
-            ("logrotate.conf", "5"),
             ("nightshift-journal", "5"),
             ("nightshift", "7"),
             ("fallocate", "2"),

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Rotate logs as logrotate does, and lose no line
 ///
 /// Reads the files of logrotate, keeps its state file, says what it says and ends as it ends: a link called logrotate can
-/// take its place. Its manual is that of the configuration, too: logrotate.conf(5). What is better here: copytruncate
+/// take its place. What a configuration may say is in logrotate-lite.conf(5). What is better here: copytruncate
 /// loses no line where the file system can cut off the head of a file (ext4, xfs); a killed run is taken up by the next;
 /// compression needs no other program, uses all cores and never leaves half a file under its final name; one wrong
 /// stanza or one damaged line of the state file stops nothing else; and no step of a rotation can be led to a file
