@@ -11,12 +11,12 @@ TOOLS := $(filter-out common,$(notdir $(wildcard crates/*)))
 # What the other targets run, and the Debian package that brings it; a word with slashes is a file. PostgreSQL comes by
 # itself: scripts/postgres-for-tests.
 TO_BUILD := cc:gcc ld:binutils /usr/include/stdio.h:libc6-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates
-TO_SHOW := $(TO_BUILD) flock:util-linux setpriv:util-linux useradd:passwd gzip:gzip /usr/share/zoneinfo/UTC:tzdata \
-	openssl:openssl
-TO_MEASURE := $(TO_SHOW) python3:python3 pigz:pigz zstd:zstd nginx:nginx-light curl:curl bc:bc file:file host:bind9-host \
+TO_SHOW := $(TO_BUILD) flock:util-linux setpriv:util-linux useradd:passwd gzip:gzip python3:python3 fallocate:util-linux \
+	/usr/share/zoneinfo/UTC:tzdata openssl:openssl
+TO_MEASURE := $(TO_SHOW) pigz:pigz zstd:zstd logrotate:logrotate nginx:nginx-light curl:curl bc:bc file:file host:bind9-host \
 	/usr/lib/nagios/plugins/check_http:monitoring-plugins-basic /usr/lib/nagios/plugins/check_ssl_cert:monitoring-plugins-contrib
-NEEDED := $(TO_SHOW) git:git python3:python3 unshare:util-linux mount:mount gpg:gpg age:age zstd:zstd strace:strace \
-	groff:groff-base script:bsdutils nginx:nginx-light dovecot:dovecot-imapd /usr/lib/dovecot/pop3:dovecot-pop3d \
+NEEDED := $(TO_SHOW) git:git unshare:util-linux mount:mount gpg:gpg age:age zstd:zstd strace:strace groff:groff-base \
+	script:bsdutils nginx:nginx-light dovecot:dovecot-imapd /usr/lib/dovecot/pop3:dovecot-pop3d \
 	/usr/lib/python3/dist-packages/aiosmtpd:python3-aiosmtpd
 
 .DEFAULT_GOAL := help
@@ -85,6 +85,7 @@ bench: ## Measure speed, size and memory beside the usual commands (half an hour
 	@$(MAKE) --no-print-directory build
 	@scripts/bench $(SCALE) $(ROUNDS)
 	@scripts/bench-certcheck
+	@scripts/bench-logrotate
 
 man: ## Render man pages and completions from the definitions of the options
 	UPDATE=1 $(CARGO) test -p suite --test contract -- man:: completion::

@@ -141,6 +141,40 @@ const PAGES: &[Page] = &[
             ("openssl-pkcs12", "1ssl"),
         ],
     },
+    Page {
+        tool: "logrotate-lite",
+        environment: &[(
+            "HOME, TZ",
+            "What ~/ stands for in the configuration, and the zone whose days and hours count. Scripts of the \
+             configuration inherit the whole environment; compressors and mailers get PATH, HOME, USER, LOGNAME, LANG, \
+             LC_*, TZ and TMPDIR.",
+        )],
+        files: &[
+            (
+                "/etc/logrotate.conf, /etc/logrotate.d/*",
+                "The configuration, where it is named as CONFIG; see logrotate-lite.conf(5).",
+            ),
+            ("/var/lib/logrotate/status", "When each log was rotated last; --state names another file."),
+            (
+                "STATE.interrupted",
+                "The logs that are being rotated. Where a run was killed, the next one runs their scripts, so that no \
+                 daemon goes on writing into an old copy.",
+            ),
+            (
+                ".NAME.rotating, .NAME.copying, .NAME.truncating",
+                "A log that was taken away, a copy that is being made, and the record of what is about to be cut off. They \
+                 exist for an instant, or when a run was killed; the next one goes on from there. Do not remove them.",
+            ),
+            (".NAME.gz.partial", "A copy that is being compressed. The next run removes what a killed one left."),
+        ],
+        see_also: &[
+            ("logrotate-lite.conf", "5"),
+            ("logrotate", "8"),
+            ("nightshift-journal", "5"),
+            ("nightshift", "7"),
+            ("fallocate", "2"),
+        ],
+    },
 ];
 
 fn render(tool: &str, command: &Command) -> String {

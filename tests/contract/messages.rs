@@ -30,6 +30,24 @@ const OTHER_WORDS: [(&str, &str); 8] = [
     ("please ", ""),
 ];
 
+/// Messages of logrotate, word for word: scripts and people look for them.
+const OF_LOGROTATE: [&str; 10] = [
+    "unable to open {} ({mode}) for compression",
+    "failed to ",
+    "Compressing program wrote",
+    "{}: {}: the {keyword} directive is deprecated",
+    "Potentially dangerous mode",
+    "Failed to ",
+    "error running preremove script",
+    "state file {} is ",
+    "skipping \"{}\" because parent directory",
+    "logrotate in debug mode",
+];
+
+fn is_of_logrotate(file: &str, text: &str) -> bool {
+    file.contains("/logrotate-lite/") && OF_LOGROTATE.iter().any(|message| text.starts_with(message))
+}
+
 /// Literals that stand right behind one of those, with their lines.
 fn messages(source: &str) -> Vec<(usize, String)> {
     let source = source.split("\n#[cfg(test)]").next().unwrap_or_default();
@@ -85,6 +103,9 @@ fn messages_read_alike() {
         }
         for (line, text) in messages(&fs::read_to_string(&path).unwrap()) {
             seen += 1;
+            if is_of_logrotate(&path.to_string_lossy(), &text) {
+                continue;
+            }
             all.extend(complaints(&text).into_iter().map(|why| format!("{}:{line}: {why}: {text:?}", path.display())));
         }
     }

@@ -264,7 +264,7 @@ fn every_tool_has_its_line_in_the_page_of_all() {
 
 #[test]
 fn a_page_can_be_copied_from() {
-    for page in ["nightshift.7", "nightshift-backup.5", "nightshift-journal.5"] {
+    for page in ["nightshift.7", "nightshift-backup.5", "nightshift-journal.5", "logrotate-lite.conf.5"] {
         let source = fs::read_to_string(workspace().join("man").join(page)).unwrap();
         for block in source.split(".EX\n").skip(1).map(|rest| rest.split_once(".EE\n").unwrap().0) {
             // groff may set these as typographic ones, which no shell takes.
@@ -273,4 +273,38 @@ fn a_page_can_be_copied_from() {
             assert_eq!(wrong, "", "{page}: write \\- \\(aq \\(ha \\(ti \\(ga\n{block}");
         }
     }
+}
+
+/// Every directive of logrotate with a value that it takes, and our own three.
+const DIRECTIVES: &str = "rotate 3|olddir .|noolddir|createolddir 0700|nocreateolddir|su root root|hourly|daily|weekly 7|monthly 1|\
+    yearly|minutes 90|size 1M|minsize 1k|maxsize=1G|minage 1|maxage 9|missingok|nomissingok|ifempty|notifempty|ignoreduplicates|\
+    allowhardlink|noallowhardlink|include /etc/nosuch|tabooext + .x|taboopat + x*|create 0640 root root|nocreate|copy|nocopy|\
+    copytruncate|nocopytruncate|renamecopy|norenamecopy|shred|noshred|shredcycles 3|compress|nocompress|delaycompress|\
+    nodelaycompress|compresscmd /bin/xz|uncompresscmd /bin/unxz|compressext .xz|compressoptions -9|dateext|nodateext|\
+    dateformat -%Y|dateyesterday|nodateyesterday|datehourago|nodatehourago|extension .log|addextension .old|start 1|\
+    mail root@localhost|nomail|mailfirst|maillast|firstaction|prerotate|postrotate|lastaction|preremove|sharedscripts|\
+    nosharedscripts|errors root|dateext|dateextunique|maxtotal 1G|pruneorphans";
+
+#[test]
+fn every_directive_is_understood_and_has_its_place_in_the_page() {
+    let page = fs::read_to_string(workspace().join("man/logrotate-lite.conf.5")).unwrap();
+    let dir = Sandbox::new();
+    let mut config = String::new();
+    for directive in DIRECTIVES.split('|') {
+        let keyword = directive.split([' ', '=']).next().unwrap();
+        let is_word = |text: &str| text.split(|c: char| !c.is_ascii_alphabetic()).any(|word| word == keyword);
+        assert!(page.lines().filter(|line| line.starts_with(".B ")).any(is_word), "{keyword}");
+        let is_script =
+            keyword.ends_with("action") || keyword.ends_with("rotate") && keyword != "rotate" || keyword == "preremove";
+        let end = if is_script { "\n true\nendscript" } else { "" };
+        config.push_str(&format!("{directive}{end}\n"));
+    }
+    fs::write(dir.join("conf"), format!("{config}/nosuch/x.log {{\n missingok\n}}\n")).unwrap();
+
+    let ran = dir.tool("logrotate-lite").args(["--check", "conf"]).run().code(1);
+
+    let errors: Vec<_> =
+        ran.stderr_text().lines().filter(|line| line.starts_with("error:")).map(str::to_owned).collect();
+    assert_eq!(errors, ["error: cannot stat /etc/nosuch: No such file or directory"], "{ran:?}");
+    ran.stderr_lacks("unknown option");
 }

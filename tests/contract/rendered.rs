@@ -12,6 +12,7 @@ pub fn tools() -> Vec<(&'static str, Command)> {
         definition::<pgbackup::Cli>(),
         definition::<pgrestore_safe::Cli>(),
         definition::<backup_verify::Cli>(),
+        definition::<logrotate_lite::Cli>(),
         definition::<certcheck::Cli>(),
     ];
     let mut crates: Vec<String> = fs::read_dir(workspace().join("crates"))

@@ -12,7 +12,7 @@ use std::io::Write as _;
 use std::time::{Instant, SystemTime};
 
 /// Writes down what a campaign did and found.
-fn record(name: &str, began: Instant, did: &str, found: &str) {
+pub fn record(name: &str, began: Instant, did: &str, found: &str) {
     let path = harness::workspace().join("tests/CAMPAIGNS.md");
     let date = &Stamp::from(SystemTime::now()).rfc3339()[..10];
     let took = common::units::duration(began.elapsed());

@@ -7,6 +7,7 @@
 use crate::dirfd;
 use crate::hint::Hint as _;
 use crate::report::{Format, Style};
+use crate::status::Code;
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::builder::{FalseyValueParser, Resettable};
 use clap::error::ErrorKind;
@@ -23,8 +24,24 @@ pub trait Tool: Parser {
     const STYLE: Style;
     /// Options that never come from the environment, because it may have been loaded from an application's file.
     const NEVER_FROM_ENVIRONMENT: &'static [&'static str];
+    /// What its children inherit of what we change for ourselves.
+    const CHILDREN: Children = Children::Private;
     /// The options every tool has.
     fn common(&self) -> &CommonArgs;
+    /// The exit status for a code; another one only where the tool takes the place of a program that has its own.
+    fn exit_status(code: Code) -> u8 {
+        code as u8
+    }
+}
+
+/// What child programs inherit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Children {
+    /// Umask 077 and no core dumps, as for ourselves.
+    Private,
+    /// Umask and limits as we were started with: they are scripts of the admin, and start services. The tool gives a mode
+    /// to every file that it makes, and holds no secrets.
+    AsWeWereStarted,
 }
 
 /// The options every tool has.

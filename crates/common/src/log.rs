@@ -119,6 +119,13 @@ pub fn ask(question: &str) -> std::io::Result<String> {
     Ok(answer.trim_end_matches(['\r', '\n']).to_owned())
 }
 
+/// Writes text to standard error as it is, for a tool that speaks in the words and the form of the one it replaces.
+///
+/// The caller answers for what it holds: [`text::visible`] makes a foreign name safe.
+pub fn plain(text: &str) {
+    progress::suspended(|| drop(std::io::stderr().lock().write_all(text.as_bytes())));
+}
+
 /// Writes an error with its whole chain of causes, then its hints.
 pub fn failure(error: &anyhow::Error) {
     write(Level::Error, &format!("{error:#}"));

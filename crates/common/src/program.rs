@@ -2,7 +2,7 @@
 //!
 //! The only place, beside `log`, that touches the process's standard output, standard error and exit code.
 
-use crate::cli::{self, Parsed, Tool};
+use crate::cli::{self, Children, Parsed, Tool};
 use crate::journal::Journal;
 use crate::log::Level;
 use crate::report::{Colour, Item, Report, Show, Style};
@@ -28,12 +28,12 @@ pub fn main<C: Tool>(run: fn(&C) -> Result<Report>) -> ExitCode {
     if let Some(signal) = interrupt::requested() {
         interrupt::end(signal);
     }
-    code.into()
+    C::exit_status(code).into()
 }
 
 fn start<C: Tool>(run: fn(&C) -> Result<Report>) -> Code {
     let argv: Vec<OsString> = std::env::args_os().collect();
-    let cli = match harden().and_then(|()| cli::parse::<C>(&argv)) {
+    let cli = match harden(C::CHILDREN).and_then(|()| cli::parse::<C>(&argv)) {
         Ok(Parsed::Run(cli)) => cli,
         Ok(Parsed::Show(text)) => return print(&text, Code::Ok),
         Err(error) => {
@@ -84,16 +84,19 @@ fn start<C: Tool>(run: fn(&C) -> Result<Report>) -> Code {
 }
 
 /// What holds for every tool from its first instant. Source: THREATS G1.
-fn harden() -> Result<()> {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    rustix::process::setrlimit(Resource::Core, none).context("cannot forbid core dumps")?;
+fn harden(children: Children) -> Result<()> {
+    if children == Children::Private {
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        let none = Rlimit { current: Some(0), maximum: Some(0) };
+        rustix::process::setrlimit(Resource::Core, none).context("cannot forbid core dumps")?;
+    }
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot forbid tracing")?;
     interrupt::listen().context("cannot install signal handlers")
 }
 
 /// A run that could not start is still a report: a monitoring file must not keep yesterday's OK.
 fn not_started<C: Tool>(error: &anyhow::Error, time: Stamp) -> Report {
+    // Where it could not start it has said nothing yet, whatever its style.
     let mut report = Report::new(C::NAME, Style::Action, time);
     report.push(Item::failed(C::NAME, Status::Unknown, error));
     report
@@ -101,7 +104,7 @@ fn not_started<C: Tool>(error: &anyhow::Error, time: Stamp) -> Report {
 
 /// What an action tool could not do is said on standard error, because its standard output holds only what it made.
 fn tell_trouble(report: &Report) {
-    if report.style == Style::Check {
+    if report.style != Style::Action {
         return;
     }
     for item in report.items.iter().filter(|item| item.status != Status::Ok) {

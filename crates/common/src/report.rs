@@ -123,6 +123,8 @@ pub enum Style {
     Action,
     /// `STATUS subject: message`, one a line.
     Check,
+    /// Nothing: the tool takes the place of another one, and has said all in that one's words while it worked.
+    Told,
 }
 
 /// The formats of `--format` and `--write`.

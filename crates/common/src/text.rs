@@ -30,6 +30,20 @@ pub fn line(text: &str) -> String {
     safe
 }
 
+/// Text for a terminal or a log, without control characters, as [`line`] makes it, but of any length.
+pub fn visible(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => safe.push_str("\\n"),
+            '\t' => safe.push_str("\\t"),
+            c if is_unsafe(c) => push_escape(&mut safe, c),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
 /// Bytes as text: valid UTF-8 as it is, everything else as `\xNN`.
 pub fn bytes(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());

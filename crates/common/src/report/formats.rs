@@ -20,6 +20,7 @@ impl Report {
             Style::Action => {
                 self.items.iter().filter_map(|item| item.result.as_ref()).map(|result| format!("{result}\n")).collect()
             }
+            Style::Told => String::new(),
             Style::Check => {
                 let mut items: Vec<_> = self.shown(show).collect();
                 if self.terminal.is_some() {

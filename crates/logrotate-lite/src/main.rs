@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    common::program::main(logrotate_lite::run)
+}

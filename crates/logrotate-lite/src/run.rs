@@ -1,0 +1,166 @@
+//! What all steps of a stanza know: its rules, the time, and who does what only the parent may do.
+
+use crate::config::Stanza;
+use crate::decide::Force;
+use crate::error;
+use crate::message::{Failed, Told, shown, why};
+use crate::site::{Dir, Hardlinks};
+use crate::writers::Writer;
+use jiff::Zoned;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Whether anything is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Dry {
+    /// `-d`: it is only said.
+    Yes,
+    /// It is done.
+    No,
+}
+
+/// How this run was asked to work; the same for every stanza.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct How {
+    /// Whether anything is done.
+    pub dry: Dry,
+    /// Whether all logs are due.
+    pub force: Force,
+    /// How many cores compress.
+    pub cores: usize,
+    /// How long a script, a compressor or a mailer may take.
+    pub limit: Duration,
+    /// What sends mail.
+    pub mailer: PathBuf,
+}
+
+/// A log that is about to be rotated, with its inode: after the rename, its name has another one.
+pub type Begun<'a> = (&'a Path, u64);
+
+/// What is done where the privileges are: the parent of a process that gave up its own.
+pub trait Host {
+    /// Runs a script of the stanza, with `$1` and perhaps `$2`.
+    ///
+    /// # Errors
+    ///
+    /// Why it failed, in logrotate's words.
+    fn script(&self, body: &OsStr, first: &OsStr, second: Option<&OsStr>) -> Result<(), String>;
+    /// Notes that these logs are about to be rotated: if we are killed, their scripts are owed.
+    fn begins(&self, logs: &[Begun<'_>]);
+}
+
+/// A stanza at work.
+pub struct Run<'a> {
+    /// Its logs and rules.
+    pub stanza: &'a Stanza,
+    /// When this run began.
+    pub now: &'a Zoned,
+    /// Who runs scripts.
+    pub host: &'a (dyn Host + 'a),
+    /// How to work.
+    pub how: &'a How,
+    writers: OnceCell<HashMap<PathBuf, Vec<Writer>>>,
+}
+
+impl<'a> Run<'a> {
+    /// A stanza that is about to be worked on.
+    pub fn new(stanza: &'a Stanza, now: &'a Zoned, host: &'a (dyn Host + 'a), how: &'a How) -> Self {
+        Self { stanza, now, host, how, writers: OnceCell::new() }
+    }
+
+    /// Who writes to a log; looked up once for all logs of the stanza, when the first is cut.
+    pub fn writers(&self, log: &Path) -> &[Writer] {
+        let writers = self.writers.get_or_init(|| crate::writers::of(&self.stanza.files));
+        writers.get(log).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Run<'_> {
+    /// Whether nothing is to be done.
+    pub fn is_dry(&self) -> bool {
+        self.how.dry == Dry::Yes
+    }
+
+    /// Whether files with several names will do.
+    pub fn hardlinks(&self) -> Hardlinks {
+        if self.stanza.rules.allowhardlink { Hardlinks::Yes } else { Hardlinks::No }
+    }
+
+    /// Runs a script, or says what would be run.
+    ///
+    /// # Errors
+    ///
+    /// Why it failed.
+    pub fn script(&self, body: &OsStr, first: &OsStr, second: Option<&OsStr>) -> Result<(), String> {
+        if self.is_dry() {
+            let second = second.map(shown).unwrap_or_default();
+            crate::tell!(
+                "running script with args {} {second}: \"{}\"",
+                shown(first),
+                common::text::bytes(body.as_bytes())
+            );
+            return Ok(());
+        }
+        self.host.script(body, first, second)
+    }
+}
+
+/// Moves away what has a name that we need.
+///
+/// # Errors
+///
+/// As renameat(2).
+pub fn make_room(now: &Zoned, dir: &Dir, name: &OsStr) -> io::Result<()> {
+    if dir.stat(name)?.is_none() {
+        return Ok(());
+    }
+    let stamp = now.strftime("-%Y%m%d%H.backup").to_string();
+    let backup = OsString::from_vec([name.as_bytes(), stamp.as_bytes()].concat());
+    error!("destination {} already exists, renaming to {}", shown(&dir.join(name)), shown(&dir.join(&backup)));
+    dir.rename(name, dir, &backup)
+}
+
+/// Directories that are open, so that a thousand logs in one need one handle.
+#[derive(Default)]
+pub struct Dirs(RefCell<HashMap<PathBuf, Rc<Dir>>>);
+
+impl Dirs {
+    /// Not so many that handles run out.
+    const MOST: usize = 200;
+
+    /// Opens a directory, or hands out the handle that there is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dir::open`].
+    pub fn open(&self, path: &Path) -> io::Result<Rc<Dir>> {
+        let mut known = self.0.borrow_mut();
+        if let Some(dir) = known.get(path) {
+            return Ok(Rc::clone(dir));
+        }
+        let dir = Rc::new(Dir::open(path)?);
+        if known.len() >= Self::MOST {
+            known.clear();
+        }
+        known.insert(path.to_owned(), Rc::clone(&dir));
+        Ok(dir)
+    }
+
+    /// Makes what was renamed durable.
+    pub fn sync(&self) -> Told {
+        let mut result = Ok(());
+        for dir in self.0.borrow().values() {
+            if let Err(error) = dir.sync() {
+                error!("cannot write {}: {}", shown(dir.path()), why(&error));
+                result = Err(Failed);
+            }
+        }
+        result
+    }
+}
