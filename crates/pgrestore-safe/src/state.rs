@@ -364,3 +364,7 @@ pub fn default_dir(home: Option<PathBuf>, state_home: Option<PathBuf>) -> Result
         .ok_or_else(|| anyhow!("no place for the record of restores"))
         .hint("name a directory with --state-dir, or set HOME")
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
