@@ -135,3 +135,26 @@ fn what_a_killed_run_has_planned_but_somebody_else_made_is_left_alone() {
 
     assert_eq!(place.databases().len(), 2);
 }
+
+#[test]
+fn the_last_statement_of_a_killed_run_is_waited_for() {
+    let place = Swapped::new();
+    let side = "app_nightshift_20261120T020000Z";
+    place.record(&format!(
+        "\"run\": {{\"stamp\": \"2026-11-20T02:00:00Z\", \"act\": \"restore\", \"step\": \"making\",
+          \"out\": {{\"name\": \"app\", \"oid\": {}, \"owner\": \"owner\"}}, \"out_name\": \"app_before_x\",
+          \"coming\": {{\"name\": \"{side}\", \"oid\": 0, \"owner\": \"owner\"}}, \"failed_name\": \"app_failed_x\"}},",
+        place.oid("app")
+    ));
+    // What a psql without its program still carries out: "nsrs" is the lock of every session that works on a database.
+    let psql = place.dir.program(place.pg.bin().join("psql")).envs(place.pg.env()).args(["-X", "-d", "postgres"]);
+    let psql =
+        psql.args(["-c", "SELECT pg_advisory_lock_shared(1853059699, hashtext('app'))", "-c", "SELECT pg_sleep(2)"]);
+    let left = psql.args(["-c", &format!("CREATE DATABASE \"{side}\" OWNER owner")]).spawn();
+    while place.pg.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "0" {}
+
+    place.tool().arg("--recover").run().stderr_is("").code(0);
+
+    assert!(!left.is_running());
+    assert_eq!(place.databases().len(), 2, "{:?}", place.databases());
+}
