@@ -23,7 +23,7 @@ _pgbackup() {
 
     case "${cmd}" in
         pgbackup)
-            opts="-D -j -q -v -h -V --dir --allow-shared-dir --stdout --name --all --globals --no-globals --stdin --env-file --compress --threads --jobs --pg-bin --client-prefix --run-as --nice --wait --dry-run --keep --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --accept-source --format --write --no-config --quiet --verbose --journal --config --help --version"
+            opts="-D -j -q -v -h -V --dir --allow-shared-dir --stdout --name --all --globals --no-globals --stdin --note --env-file --compress --threads --jobs --pg-bin --client-prefix --run-as --nice --wait --dry-run --keep --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --accept-source --format --write --no-config --quiet --verbose --journal --config --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -42,6 +42,10 @@ _pgbackup() {
                     return 0
                     ;;
                 --stdin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --note)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
