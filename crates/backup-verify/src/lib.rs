@@ -16,7 +16,6 @@ mod content;
 mod expect;
 mod extensions;
 mod keys;
-mod names;
 mod operand;
 mod place;
 mod redump;

@@ -8,7 +8,6 @@
 
 use crate::against::{self, Compared, Trouble};
 use crate::cluster::{self, ADMIN, Cluster, Wanted};
-use crate::names::Names;
 use crate::redump::Database;
 use crate::seen::Seen;
 use crate::{asserts, extensions};
@@ -16,6 +15,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use common::backup::foreign::Judged;
 use common::backup::found::Found;
 use common::backup::manifest::Source;
+use common::backup::names::Names;
 use common::hint::{self, Hint as _};
 use common::pg::client::{Access, Clients};
 use common::pg::quote;

@@ -1,9 +1,9 @@
 //! What a reading of a dump sees beside what it compares: names of roles and tablespaces, extensions, required tables.
 
-use crate::names::Names;
 use crate::required::Required;
 use common::backup::foreign;
 use common::backup::index::Record;
+use common::backup::names::Names;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

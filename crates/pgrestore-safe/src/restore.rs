@@ -103,6 +103,12 @@ impl Restore<'_> {
         if !self.cli.no_safety_backup {
             steps.insert(0, format!("it would be backed up to {:?}", self.safety_dir()?));
         }
+        if self.source.survey.by_superuser > 0 {
+            steps.push(format!(
+                "{} by the operator's own session, because only a superuser may",
+                units::things(self.source.survey.by_superuser, "statement")
+            ));
+        }
         steps.push("and compared with what was recorded; then the names would be swapped".to_owned());
         Ok(vec![Item::new(&self.target.name, Status::Ok, steps.join("; "))])
     }

@@ -227,6 +227,7 @@ pub fn verify(selected: Selected, target: &Target) -> Result<Source> {
     let act = || format!("cannot restore from {shown}");
     let mut source = source.with_context(act)?;
     source.survey = load::survey(&source, target).with_context(act)?;
+    source.needs.roles.extend(source.survey.names.roles.iter().cloned());
     Ok(source)
 }
 

@@ -22,6 +22,7 @@ pub mod label;
 mod lex;
 mod loose;
 pub mod manifest;
+pub mod names;
 pub mod ordered;
 pub mod scan;
 pub mod seek;

@@ -5,6 +5,7 @@ use crate::gate::{self, Class};
 use crate::select::Source;
 use crate::target::Target;
 use anyhow::{Context as _, Result, ensure};
+use common::backup::names::Names;
 use common::backup::scan::Header;
 use common::backup::statements::{Splitter, Then, Visitor};
 
@@ -15,6 +16,8 @@ pub struct Survey {
     pub has_owners: bool,
     /// Statements that the operator's own session carries out, because only a superuser may.
     pub by_superuser: u64,
+    /// Roles that the statements name, also where they own nothing.
+    pub names: Names,
 }
 
 /// Reads all statements; rows are passed over.
@@ -58,6 +61,7 @@ impl Visitor for Survey {
     }
 
     fn statement(&mut self, text: &[u8], line: u64) -> Result<Then> {
+        self.names.look_at(text);
         match gate::class(text).with_context(|| format!("line {line}"))? {
             Class::Rows => return Ok(Then::Rows),
             Class::Owner => self.has_owners = true,

@@ -43,7 +43,7 @@ impl Names {
         let starts = |words: &str| statement.starts_with(words.as_bytes());
         if starts("SET client_encoding = '") {
             let name = statement[23..].split(|byte| *byte == b'\'').next().unwrap_or_default();
-            self.encoding = Some(common::text::bytes(name));
+            self.encoding = Some(crate::text::bytes(name));
         } else if starts("SET default_tablespace = ") {
             let words = words(statement);
             self.tablespaces.extend(words.get(3).and_then(name));
@@ -158,7 +158,7 @@ fn is_in_word(byte: u8) -> bool {
 
 fn bare(rest: &[u8]) -> (Option<Word>, usize) {
     let end = rest.iter().position(|byte| !is_in_word(*byte) && *byte != b'$').unwrap_or(rest.len());
-    (Some(Word::Bare(common::text::bytes(&rest[..end]))), end)
+    (Some(Word::Bare(crate::text::bytes(&rest[..end]))), end)
 }
 
 fn quoted(rest: &[u8]) -> (Option<Word>, usize) {
@@ -170,7 +170,7 @@ fn quoted(rest: &[u8]) -> (Option<Word>, usize) {
                 name.push(b'"');
                 at += 2;
             }
-            (Some(b'"'), _) | (None, _) => return (Some(Word::Quoted(common::text::bytes(&name))), at + 1),
+            (Some(b'"'), _) | (None, _) => return (Some(Word::Quoted(crate::text::bytes(&name))), at + 1),
             (Some(byte), _) => {
                 name.push(*byte);
                 at += 1;
