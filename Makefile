@@ -84,6 +84,7 @@ bench: ## Measure speed, size and memory beside the usual commands (half an hour
 	@$(MAKE) --no-print-directory setup NEEDED="$(TO_MEASURE)"
 	@$(MAKE) --no-print-directory build
 	@scripts/bench $(SCALE) $(ROUNDS)
+	@scripts/bench-restore $(SCALE) $(ROUNDS)
 	@scripts/bench-certcheck
 	@scripts/bench-logrotate
 
