@@ -1,5 +1,6 @@
 //! `backup-verify --depth restored`: each backup goes into a throw-away server by the restore that a disaster will use.
 
+use crate::campaign::record;
 use crate::place::{FAILPOINT, Place, chmod, label_of, make_directory, names_in};
 use crate::round_trip::{Backup, every_kind, pgbackup};
 use common::backup::catalog::VERIFIED;
@@ -521,4 +522,33 @@ fn a_dump_of_something_else_is_restored_as_well_and_compared_as_far_as_it_can_be
     let item = item(&ran);
     assert_eq!((&item["depth"], &item["rows"], &item["different"]), (&"restored".into(), &300.into(), &0.into()));
     is_gone(&place.dir);
+}
+
+/// Rounds of the campaign, each a kill at another moment.
+const KILLS: u64 = 25;
+
+#[test]
+#[ignore = "minutes: make campaign"]
+fn campaign_of_kills_at_any_moment_leaves_no_process_and_nothing_that_the_next_run_does_not_sweep() {
+    let place = Place::new();
+    let path = format!("backups/{}", place.back_up());
+    let work = place.dir.join("work");
+    let began = Instant::now();
+    let mut littered = 0;
+    let _ = proven(&place).arg(&path).run().code(0);
+    let whole = began.elapsed();
+    for round in 0..KILLS {
+        let running = proven(&place).arg(&path).spawn();
+        thread::sleep(whole * u32::try_from(round).unwrap() / u32::try_from(KILLS).unwrap());
+        running.kill();
+        let _ = running.wait();
+        wait_for("the server to end", || processes_in(&work).is_empty());
+        assert!(left(&place.dir).len() <= 1, "round {round}: {:?}", left(&place.dir));
+        littered += left(&place.dir).len();
+    }
+    let _ = proven(&place).arg(&path).run().code(0);
+    is_gone(&place.dir);
+    let did =
+        format!("`backup-verify --depth restored` killed at {KILLS} moments of its run: {littered} left a directory");
+    record("kills of proofs", began, &did, "every server ended with its run, the next run swept all that was left");
 }
