@@ -11,6 +11,7 @@ mod rows;
 mod some;
 pub mod stream;
 mod survey;
+mod tls;
 mod walk;
 
 use crate::select::Source;

@@ -1,9 +1,10 @@
 //! A session that loads: statements by the simple query protocol, rows by COPY. The only file that names the driver.
 
+use super::tls;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use common::hint::{self, Hint as _};
 use common::secret::Secret;
-use postgres::config::SslMode;
+use postgres::config::{ChannelBinding, SslMode};
 use postgres::{CancelToken, Client, Config, NoTls};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,6 +37,17 @@ pub struct Login {
     pub password: Option<Arc<Secret>>,
     /// The database.
     pub database: String,
+    /// Whether the way is encrypted.
+    pub way: Way,
+}
+
+/// How the bytes of a session travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// As they are: a socket, the loopback interface, or a server without TLS.
+    Plain,
+    /// By TLS, bound to the password.
+    Tls,
 }
 
 /// What the server said against a statement.
@@ -61,6 +73,23 @@ pub type Context = BTreeMap<String, String>;
 pub struct Connection {
     client: Client,
     context: Context,
+    way: Way,
+}
+
+/// Ends what a session is doing.
+pub struct Cancel(CancelToken, Way);
+
+impl Cancel {
+    /// Asks the server to end the statement that runs; whether it did, the session hears.
+    pub fn cancel(&self) {
+        let done = match self.1 {
+            Way::Plain => self.0.cancel_query(NoTls).map_err(refusal),
+            Way::Tls => tls::connector().and_then(|connector| self.0.cancel_query(connector).map_err(refusal)),
+        };
+        if let Err(error) = done {
+            common::debug!("cannot cancel: {error:#}");
+        }
+    }
 }
 
 impl Connection {
@@ -72,7 +101,7 @@ impl Connection {
     pub fn open(login: &Login) -> Result<Self> {
         let mut config = Config::new();
         config.user(&login.user).dbname(&login.database).port(login.port);
-        config.application_name("pgrestore-safe").connect_timeout(CONNECT).ssl_mode(SslMode::Disable);
+        config.application_name("pgrestore-safe").connect_timeout(CONNECT);
         if login.host.starts_with('/') {
             config.host_path(&login.host);
         } else {
@@ -82,9 +111,16 @@ impl Connection {
             config.password(password.expose());
         }
         let act = || format!("cannot connect to {} as {:?} for loading", login.shown(), login.user);
-        let mut client = config.connect(NoTls).map_err(refusal).with_context(act)?;
+        let client = match login.way {
+            Way::Plain => config.ssl_mode(SslMode::Disable).connect(NoTls),
+            Way::Tls => config
+                .ssl_mode(SslMode::Require)
+                .channel_binding(ChannelBinding::Require)
+                .connect(tls::connector().with_context(act)?),
+        };
+        let mut client = client.map_err(refusal).with_context(act)?;
         client.batch_execute(SETTINGS).map_err(refusal).with_context(act)?;
-        Ok(Self { client, context: Context::new() })
+        Ok(Self { client, context: Context::new(), way: login.way })
     }
 
     /// Carries out one statement in the context that it had in the dump.
@@ -159,8 +195,8 @@ impl Connection {
     }
 
     /// What cancels the statement that runs here.
-    pub fn cancel_token(&self) -> CancelToken {
-        self.client.cancel_token()
+    pub fn cancel_token(&self) -> Cancel {
+        Cancel(self.client.cancel_token(), self.way)
     }
 
     fn set(&mut self, context: &Context) -> Result<()> {

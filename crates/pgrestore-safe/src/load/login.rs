@@ -4,9 +4,9 @@
 //! what counts is who logged in. Where the operator is a superuser, a role is made that has no rights but to own the new
 //! database; it is gone when the restore is over, and what a killed run left is swept by the next.
 
-use super::connection::{Connection, Login};
+use super::connection::{Connection, Login, Way};
 use crate::target::Target;
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use common::hint::Hint as _;
 use common::pg::session::Session;
 use common::pg::{passfile, quote};
@@ -23,7 +23,7 @@ const LIFE: &str = "'30 days'::pg_catalog.interval";
 
 /// What psql found out about the way to the server, and about the operator there.
 #[derive(Debug, Deserialize)]
-struct Way {
+struct Found {
     host: String,
     port: String,
     user: String,
@@ -43,6 +43,8 @@ pub struct Loader {
     pub login: Login,
     /// Whose rights those are.
     pub rights: Rights,
+    /// Whether psql came by TLS.
+    has_tls: bool,
 }
 
 /// Whose rights load.
@@ -62,20 +64,23 @@ pub enum Rights {
 ///
 /// What the server says; TLS to another machine, which is not built in yet.
 pub fn prepare(target: &Target, session: &mut Session, as_superuser: bool) -> Result<Loader> {
-    let way: Way = session.ask(WAY)?;
+    let found: Found = session.ask(WAY)?;
     let login = Login {
-        host: if way.host.is_empty() { "localhost".to_owned() } else { way.host },
-        port: way.port.parse().context("psql names no port")?,
-        user: way.user,
+        host: if found.host.is_empty() { "localhost".to_owned() } else { found.host },
+        port: found.port.parse().context("psql names no port")?,
+        user: found.user,
         password: None,
         database: String::new(),
+        way: Way::Plain,
     };
-    if !login.is_local() && way.has_tls == Some(true) {
-        return Err(anyhow!("loading over TLS from another machine is not built in"))
-            .hint("run pgrestore-safe on the database's own machine");
+    let has_tls = found.has_tls == Some(true);
+    let login = Login { way: if has_tls && !login.is_local() { Way::Tls } else { Way::Plain }, ..login };
+    if !login.is_local() && !has_tls && target.access.foreign.is_some() {
+        let is_said = target.access.address.get("sslmode") == Some("disable");
+        ensure!(is_said, "another user can write the file that names this server, and the way there is not encrypted");
     }
-    if way.is_superuser == "on" && !as_superuser {
-        return temporary(session, login);
+    if found.is_superuser == "on" && !as_superuser {
+        return temporary(session, login, has_tls);
     }
     let password = target.access.password.clone().or_else(from_environment);
     let password = match (password, target.access.foreign.is_some()) {
@@ -83,15 +88,15 @@ pub fn prepare(target: &Target, session: &mut Session, as_superuser: bool) -> Re
         (None, true) => None,
         (None, false) => passfile::password(&login.host, login.port, &target.name, &login.user)?.map(Arc::new),
     };
-    let rights = if way.is_superuser == "on" { Rights::Superuser } else { Rights::Own };
-    Ok(Loader { login: Login { password, ..login }, rights })
+    let rights = if found.is_superuser == "on" { Rights::Superuser } else { Rights::Own };
+    Ok(Loader { login: Login { password, ..login }, rights, has_tls })
 }
 
 fn from_environment() -> Option<Arc<Secret>> {
     std::env::var("PGPASSWORD").ok().filter(|password| !password.is_empty()).map(|text| Arc::new(Secret::from(text)))
 }
 
-fn temporary(session: &mut Session, login: Login) -> Result<Loader> {
+fn temporary(session: &mut Session, login: Login, has_tls: bool) -> Result<Loader> {
     sweep(session)?;
     let name = format!("{PREFIX}{}", random(6)?);
     let password = Secret::from(random(24)?);
@@ -109,7 +114,11 @@ fn temporary(session: &mut Session, login: Login) -> Result<Loader> {
             quote::literal(&until)?
         ))
         .context("cannot make a role for loading")?;
-    Ok(Loader { login: Login { user: name, password: Some(Arc::new(password)), ..login }, rights: Rights::Temporary })
+    Ok(Loader {
+        login: Login { user: name, password: Some(Arc::new(password)), ..login },
+        rights: Rights::Temporary,
+        has_tls,
+    })
 }
 
 /// Removes roles that killed runs left: nobody is logged in as them, and they own nothing any more.
@@ -156,19 +165,18 @@ impl Loader {
     /// "cannot connect to …", with what pg_hba.conf would have to say.
     pub fn connect(&mut self, database: &str) -> Result<Connection> {
         self.login.database = database.to_owned();
-        let error = match Connection::open(&self.login) {
-            Ok(connection) => return Ok(connection),
-            Err(error) => error,
-        };
-        if self.login.password.is_some() && self.login.host.starts_with('/') {
-            for host in ["127.0.0.1", "::1"] {
-                let login = Login { host: host.to_owned(), ..self.login.clone() };
-                if let Ok(connection) = Connection::open(&login) {
+        let mut failure = None;
+        for login in self.ways() {
+            match Connection::open(&login) {
+                Ok(connection) => {
                     self.login = login;
                     return Ok(connection);
                 }
+                // What the first way says is what was asked for.
+                Err(error) => failure = failure.or(Some(error)),
             }
         }
+        let error = failure.unwrap_or_else(|| anyhow!("no way to the server"));
         let advice = match self.rights {
             Rights::Temporary => {
                 "pg_hba.conf must let a new role in by password: host all all 127.0.0.1/32 scram-sha-256, \
@@ -180,6 +188,21 @@ impl Loader {
             }
         };
         Err(error).hint(advice)
+    }
+
+    /// The ways to try: where a socket lets no password in, the loopback interface does; where that takes TLS only, by TLS.
+    fn ways(&self) -> Vec<Login> {
+        let own = &self.login;
+        let mut ways = vec![own.clone()];
+        let other = |host: &str, way| Login { host: host.to_owned(), way, ..own.clone() };
+        if own.host.starts_with('/') && own.password.is_some() {
+            ways.extend(
+                [Way::Plain, Way::Tls].into_iter().flat_map(|way| ["127.0.0.1", "::1"].map(|host| other(host, way))),
+            );
+        } else if own.way == Way::Plain && self.has_tls {
+            ways.push(other(&own.host, Way::Tls));
+        }
+        ways
     }
 
     /// Removes the role, if it was made for this load.

@@ -99,9 +99,7 @@ impl Pool<'_> {
                     let has_failed = lock(&state).failure.is_some();
                     if has_failed || common::interrupt::requested().is_some() {
                         for token in &tokens {
-                            if let Err(error) = token.cancel_query(postgres::NoTls) {
-                                common::debug!("cannot cancel: {error}");
-                            }
+                            token.cancel();
                         }
                     }
                     self.tell(tell);
