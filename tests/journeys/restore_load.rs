@@ -71,7 +71,6 @@ fn what_pg_dump_does_not_write_is_refused_before_anything_is_made() {
         "\\i /etc/passwd",
         "\\connect postgres",
         "\\unrestrict `touch pwned; echo key`",
-        "SET SESSION AUTHORIZATION postgres;",
         "SET standard_conforming_strings = off;",
         "SET client_encoding = 'SJIS';",
         "DROP TABLE public.customers;",
