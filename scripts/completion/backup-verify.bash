@@ -23,7 +23,7 @@ _backup__verify() {
 
     case "${cmd}" in
         backup__verify)
-            opts="-q -v -h -V --depth --every --expect --against --require-table --assert --env-file --threads --work-dir --server --allow-extension --jobs --pg-bin --run-as --max-age --min-size --shrink --min-count --min-free --format --write --no-config --quiet --verbose --journal --config --help --version"
+            opts="-q -v -h -V --depth --every --expect --against --require-table --assert --env-file --threads --work-dir --server --allow-extension --as-superuser --jobs --pg-bin --run-as --max-age --min-size --shrink --min-count --min-free --format --write --no-config --quiet --verbose --journal --config --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -277,6 +277,8 @@ fn a_server_that_dies_before_the_commit_comes_back_with_the_old_names() {
     let running = place.at(undo, "swap-uncommitted", &format!("pause:{}", go_on.display())).spawn();
     place.dir.wait_for("go.reached");
 
+    // The server of the tests does not wait for its log: what the test made has to be on disk.
+    place.pg.sql("CHECKPOINT");
     place.pg.stop_hard();
     fs::write(go_on, "").unwrap();
 

@@ -96,6 +96,13 @@ pub struct Cli {
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', help_heading = RESTORED)]
     pub allow_extension: Vec<String>,
 
+    /// With --depth restored, take statements that only a superuser may carry out, such as functions in C
+    ///
+    /// The code in a backup then runs as superuser of the throw-away server, whose user of the system can reach nothing but that
+    /// server. Without it, such a backup cannot be proven. Not with --server.
+    #[arg(long, conflicts_with = "server", help_heading = RESTORED)]
+    pub as_superuser: bool,
+
     /// Restore on this many connections [default: number of cores, at most 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = RESTORED)]
     pub jobs: Option<u16>,
@@ -193,6 +200,7 @@ impl Cli {
             ),
             ("--work-dir", self.work_dir.is_some() && !is_restored, restored),
             ("--server", self.server.is_some() && !is_restored, restored),
+            ("--as-superuser", self.as_superuser && !is_restored, restored),
             ("--allow-extension", !self.allow_extension.is_empty() && !is_restored, restored),
         ]
         .into_iter()
@@ -279,7 +287,7 @@ impl Tool for Cli {
     const NAME: &'static str = "backup-verify";
     const STYLE: Style = Style::Check;
     const NEVER_FROM_ENVIRONMENT: &'static [&'static str] =
-        &["against", "env-file", "server", "assert", "allow-extension", "work-dir", "pg-bin", "run-as"];
+        &["against", "env-file", "server", "assert", "allow-extension", "as-superuser", "work-dir", "pg-bin", "run-as"];
 
     fn common(&self) -> &CommonArgs {
         &self.common

@@ -234,6 +234,7 @@ impl Check<'_> {
             jobs: cli.jobs,
             bin: cli.pg_bin.as_ref(),
             allowed: &cli.allow_extension,
+            rights: if cli.as_superuser { restored::Rights::Superuser } else { restored::Rights::None },
             asserts: &cli.assert,
             now: self.now,
         };

@@ -49,6 +49,15 @@ pub enum Backup<'a> {
     Foreign(&'a Path, &'a Judged, &'a Clients),
 }
 
+/// With whose rights a backup is loaded into the throw-away server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// A role that may do nothing but own the database.
+    None,
+    /// The superuser.
+    Superuser,
+}
+
 /// What is to be proven, and with what.
 pub struct Order<'a> {
     /// The backup.
@@ -65,6 +74,8 @@ pub struct Order<'a> {
     pub bin: Option<&'a PathBuf>,
     /// Extensions whose scripts may run as superuser.
     pub allowed: &'a [String],
+    /// With whose rights the backup is loaded.
+    pub rights: Rights,
     /// What is to be true.
     pub asserts: &'a [String],
     /// When the run began.
@@ -296,6 +307,9 @@ fn run(
     }
     if let Some(jobs) = order.jobs {
         program = program.arg(format!("--jobs={jobs}"));
+    }
+    if order.rights == Rights::Superuser {
+        program = program.arg("--as-superuser");
     }
     let mut child = program
         .arg("--into")
