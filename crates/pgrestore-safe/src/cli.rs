@@ -112,6 +112,12 @@ pub struct Cli {
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = HOW)]
     pub jobs: Option<u16>,
 
+    /// With --into, gather no statistics: for a database that is only looked at once
+    ///
+    /// Without them the planner guesses until autovacuum has come by.
+    #[arg(long, requires = "into", help_heading = HOW)]
+    pub no_analyze: bool,
+
     /// Load with the rights of a superuser, and take statements that only a superuser may carry out
     ///
     /// The code in a dump (checks, domains, generated columns, functions in indexes) then runs as superuser, and so can

@@ -33,7 +33,7 @@ pub fn run(cli: &Cli, now: Stamp) -> Result<Item> {
         owner: &owner,
         jobs: cli.jobs(),
         as_superuser: cli.as_superuser,
-        analyze: true,
+        analyze: !cli.no_analyze,
     };
     let item = match load::run(&order, &mut |loader| create(&target, &source, loader), &mut || drop_database(&target)) {
         Ok(loaded) => {

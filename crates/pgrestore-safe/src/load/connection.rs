@@ -3,6 +3,7 @@
 use super::tls;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use common::hint::{self, Hint as _};
+use common::pg::quote;
 use common::secret::Secret;
 use postgres::config::{ChannelBinding, SslMode};
 use postgres::{CancelToken, Client, Config, NoTls};
@@ -152,6 +153,16 @@ impl Connection {
         self.client.query_one(question, &[]).and_then(|row| row.try_get(0)).map_err(refusal)
     }
 
+    /// Asks a question of ours that is answered by texts.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::run`].
+    pub fn texts(&mut self, question: &str) -> Result<Vec<String>> {
+        let rows = self.client.query(question, &[]).map_err(refusal)?;
+        rows.iter().map(|row| row.try_get(0).map_err(refusal)).collect()
+    }
+
     /// Fills a table: the COPY as the dump has it, then what `feed` writes; returns the rows that the server took.
     ///
     /// The server must answer the statement by asking for rows, and this by nothing else (THREATS R4).
@@ -169,6 +180,31 @@ impl Connection {
         self.copy_by(&head, encoding, feed)
     }
 
+    /// As [`Connection::copy`], into a table that this load has made and nobody has filled yet.
+    ///
+    /// The rows go into a new file of the table in a transaction of their own. So they are frozen from the start, and no
+    /// vacuum writes them a second time; where `wal_level` is minimal they are not logged either. What has rows already,
+    /// belongs to an extension or keeps its rows elsewhere is filled as [`Connection::copy`] does it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::copy`].
+    pub fn copy_fresh(
+        &mut self,
+        head: &[u8],
+        encoding: &str,
+        feed: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
+    ) -> Result<u64> {
+        let head = self.text(head, encoding)?;
+        let table = table_of(&head).context("a COPY without a table")?.to_owned();
+        if !self.is(&IS_FRESH.replace("{table}", &quote::literal(&table)?))? {
+            return self.copy_by(&head, encoding, feed);
+        }
+        self.execute(&format!("BEGIN; TRUNCATE TABLE ONLY {table}"))?;
+        let copied = self.copy_with(&head, encoding, &["FREEZE"], feed);
+        self.execute(if copied.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(copied)
+    }
+
     /// As [`Connection::copy`], with a statement of ours; `encoding` is that of the rows.
     ///
     /// # Errors
@@ -180,8 +216,20 @@ impl Connection {
         encoding: &str,
         feed: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
     ) -> Result<u64> {
+        self.copy_with(head, encoding, &[], feed)
+    }
+
+    fn copy_with(
+        &mut self,
+        head: &str,
+        encoding: &str,
+        options: &[&str],
+        feed: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
+    ) -> Result<u64> {
         let front = head.strip_suffix(';').context("a COPY without its end")?;
-        let with = if encoding == "UTF8" { String::new() } else { format!(" WITH (ENCODING '{encoding}')") };
+        let encoding = Some(encoding).filter(|encoding| *encoding != "UTF8").map(|name| format!("ENCODING '{name}'"));
+        let options: Vec<&str> = options.iter().copied().chain(encoding.as_deref()).collect();
+        let with = if options.is_empty() { String::new() } else { format!(" WITH ({})", options.join(", ")) };
         let mut writer = self.client.copy_in(&format!("{front}{with}")).map_err(refusal)?;
         let mut is_refused = false;
         let fed =
@@ -239,6 +287,23 @@ impl Login {
     }
 }
 
+/// Whether a table is one that this session's role has made, and empty.
+const IS_FRESH: &str = "SELECT relkind OPERATOR(pg_catalog.=) 'r' AND pg_catalog.pg_relation_size(oid) OPERATOR(pg_catalog.=) 0 \
+    AND relowner OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) CURRENT_USER) \
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension AS e WHERE c.oid OPERATOR(pg_catalog.=) ANY (e.extconfig)) \
+    FROM pg_catalog.pg_class AS c WHERE oid OPERATOR(pg_catalog.=) {table}::pg_catalog.regclass";
+
+/// The name in `COPY public."a b" (c) FROM stdin;`, as it stands there.
+fn table_of(head: &str) -> Option<&str> {
+    let rest = head.strip_prefix("COPY ")?;
+    let mut is_quoted = false;
+    let end = rest.find(|c| {
+        is_quoted ^= c == '"';
+        c == ' ' && !is_quoted
+    })?;
+    Some(&rest[..end])
+}
+
 fn refusal(error: postgres::Error) -> anyhow::Error {
     let Some(said) = error.as_db_error() else {
         return match std::error::Error::source(&error) {
@@ -258,4 +323,16 @@ fn refusal(error: postgres::Error) -> anyhow::Error {
 /// The SQLSTATE that an error carries.
 pub fn code(error: &anyhow::Error) -> Option<&str> {
     hint::find::<Refusal>(error).map(|refusal| refusal.code.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_a_copy_is_read_with_its_quotes() {
+        assert_eq!(table_of("COPY public.t (a, b) FROM stdin;"), Some("public.t"));
+        assert_eq!(table_of("COPY public.\"a \"\" (b\" (c) FROM stdin;"), Some("public.\"a \"\" (b\""));
+        assert_eq!(table_of("COPY public.\"t"), None);
+    }
 }

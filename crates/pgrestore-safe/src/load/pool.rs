@@ -168,14 +168,18 @@ impl Pool<'_> {
         match work {
             Work::Rows { block, part, head } => {
                 let place = &self.blocks[*block];
-                let rows = connection
-                    .copy(head, self.encoding, |take| {
-                        rows::send(self.archive, &place.range, part, &mut |piece| {
-                            self.sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
-                            take(piece)
-                        })
+                let feed = |take: &mut dyn FnMut(&[u8]) -> Result<()>| {
+                    rows::send(self.archive, &place.range, part, &mut |piece| {
+                        self.sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                        take(piece)
                     })
-                    .with_context(|| format!("cannot fill table {}", rows::shown(&place.table)))?;
+                };
+                let rows = if *part == place.range && rows::is_large(part) {
+                    connection.copy_fresh(head, self.encoding, feed)
+                } else {
+                    connection.copy(head, self.encoding, feed)
+                };
+                let rows = rows.with_context(|| format!("cannot fill table {}", rows::shown(&place.table)))?;
                 common::failpoint!("rows-loaded")?;
                 Ok(Some((*block, rows)))
             }

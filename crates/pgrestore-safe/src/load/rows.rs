@@ -8,6 +8,9 @@ use std::ops::Range;
 /// What stands behind the rows of a COPY.
 pub const END: &[u8] = b"\\.\n";
 
+/// Smaller tables are not worth a transaction, and the fsync of a new file.
+const LARGE: u64 = 1 << 20;
+
 /// The rows of a table as the index has them: a hint from outside, checked before it is used (THREATS R5).
 #[derive(Clone, Debug)]
 pub struct Block {
@@ -33,6 +36,11 @@ pub fn blocks(tables: impl IntoIterator<Item = Table>, plain_bytes: u64) -> Resu
         blocks.push(Block { table, range });
     }
     Ok(blocks)
+}
+
+/// Whether a file of its own is worth the while of a transaction.
+pub fn is_large(range: &Range<u64>) -> bool {
+    range.end - range.start >= LARGE
 }
 
 /// A table for messages.

@@ -44,6 +44,13 @@ pub struct Plan<'a> {
     pub subject: &'a str,
 }
 
+/// What has statistics, the smallest first; a partitioned table gathers those of its partitions, too.
+const ANALYZED: &str = "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class AS c \
+    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+    WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,m}') AND NOT c.relispartition \
+    AND pg_catalog.pg_has_role(c.relowner, 'USAGE') AND n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog' \
+    ORDER BY c.relkind OPERATOR(pg_catalog.=) 'p', pg_catalog.pg_relation_size(c.oid)";
+
 /// What waits for the end.
 #[derive(Default)]
 struct Deferred {
@@ -241,16 +248,19 @@ impl Walk<'_> {
     fn copy(&mut self, number: usize, block: &Block, stream: &mut Stream<'_>) -> Result<()> {
         let bytes = block.range.end - block.range.start;
         let (progress, sent, done) = (&mut self.progress, &self.sent, self.done_rows);
-        let rows = self
-            .connection
-            .copy(&self.head, &self.encoding, |take| {
-                stream.pass(bytes, &mut |piece| {
-                    let sent = sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
-                    progress.update(done, sent);
-                    take(piece)
-                })
+        let feed = |take: &mut dyn FnMut(&[u8]) -> Result<()>| {
+            stream.pass(bytes, &mut |piece| {
+                let sent = sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                progress.update(done, sent);
+                take(piece)
             })
-            .with_context(|| format!("cannot fill table {}", rows::shown(&block.table)))?;
+        };
+        let rows = if rows::is_large(&block.range) {
+            self.connection.copy_fresh(&self.head, &self.encoding, feed)
+        } else {
+            self.connection.copy(&self.head, &self.encoding, feed)
+        };
+        let rows = rows.with_context(|| format!("cannot fill table {}", rows::shown(&block.table)))?;
         common::failpoint!("rows-loaded")?;
         self.done_rows += rows;
         self.counts.push((number, rows));
@@ -327,7 +337,7 @@ impl Walk<'_> {
         let deferred = std::mem::take(&mut self.deferred);
         self.all(&deferred.comments)?;
         if analyze {
-            self.connection.execute("ANALYZE").context("cannot analyze the new database")?;
+            self.analyze().context("cannot analyze the new database")?;
         }
         self.all(&deferred.owners)?;
         if self.plan.rights == Rights::Temporary {
@@ -341,6 +351,22 @@ impl Walk<'_> {
         }
         self.all(&deferred.grants)?;
         self.all(&deferred.last)
+    }
+
+    /// Gathers statistics, of many tables side by side.
+    fn analyze(&mut self) -> Result<()> {
+        if self.plan.parallel.is_none() {
+            return self.connection.execute("ANALYZE");
+        }
+        let tables = self.connection.texts(ANALYZED)?;
+        let task = |(number, table): (usize, String)| Task {
+            work: Work::Statements(vec![(format!("ANALYZE {table}").into_bytes(), 0, self.context.clone())]),
+            alone: BTreeSet::new(),
+            shared: BTreeSet::new(),
+            weight: number as u64,
+        };
+        let tasks = tables.into_iter().enumerate().map(task).collect();
+        self.pool(tasks).map(|_| ())
     }
 
     fn all(&mut self, statements: &[(Vec<u8>, u64)]) -> Result<()> {
