@@ -3,7 +3,7 @@
 use crate::place::{Place, chmod, label_of};
 use crate::restore_place::Ruined;
 use common::backup::catalog::INDEX;
-use harness::{Postgres, Ran, Tool};
+use harness::{Authority, Postgres, Ran, Tool};
 use std::fs;
 use std::path::PathBuf;
 
@@ -360,4 +360,49 @@ fn every_kind_of_object_survives_also_into_a_newer_server() {
         let counts = "SELECT count(*) FROM app.all_types";
         assert_eq!(target.sql_in("app", counts), source.pg.sql_in("app", counts), "{from} -> {to}");
     }
+}
+
+/// A server that lets the operator in by its socket, and everybody else over the loopback interface as `hba` says.
+fn with_tls(hba: &[&str]) -> Server {
+    let mut builder =
+        Postgres::builder().conf("log_connections = on").hba("local all postgres trust").hba("local all all reject");
+    for line in hba {
+        builder = builder.hba(*line);
+    }
+    let server = Server { place: Place::with(builder.start()) };
+    let data = server.pg().data_dir();
+    let files = Authority::shared().leaf("a.test").names(["DNS:a.test"]).write(server.place.dir.path(), "tls");
+    for (from, to) in [(&files.chain, "server.crt"), (&files.key, "server.key")] {
+        fs::copy(from, data.join(to)).unwrap();
+        let chown = server.place.dir.program("chown").arg(format!("--reference={}", data.display()));
+        chown.arg(data.join(to)).run().code(0);
+    }
+    server.pg().sql("ALTER SYSTEM SET ssl = on");
+    server.pg().restart();
+    server
+}
+
+#[test]
+fn where_only_tls_is_let_in_rows_travel_by_tls() {
+    let server = with_tls(&["hostnossl all all all reject", "hostssl all all 127.0.0.1/32 scram-sha-256"]);
+    let label = server.place.back_up();
+
+    server.load(&label).args(["--dir", "backups", "--jobs", "2"]).run().code(0).stdout_is("fresh\n");
+
+    assert_eq!(server.pg().sql_in("fresh", "SELECT count(*) FROM customers"), "300");
+    let log = server.pg().log();
+    let logins: Vec<_> =
+        log.lines().filter(|line| line.contains("connection authorized: user=nightshift_load_")).collect();
+    assert!(!logins.is_empty() && logins.iter().all(|line| line.contains("SSL enabled")), "{logins:?}");
+}
+
+#[test]
+fn a_server_that_asks_for_no_password_cannot_prove_itself_and_gets_no_rows() {
+    // Its certificate says nothing that we can judge; without SCRAM, somebody in the middle would look just like this.
+    let server = with_tls(&["hostnossl all all all reject", "hostssl all all 127.0.0.1/32 trust"]);
+    let label = server.place.back_up();
+
+    let ran = server.load(&label).args(["--dir", "backups"]).run().code(2).stderr_has("cannot connect to");
+
+    server.is_untouched(&ran);
 }

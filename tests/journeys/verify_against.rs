@@ -5,6 +5,8 @@ use crate::round_trip::{Backup, every_kind, pgbackup};
 use harness::{Postgres, Ran, Sandbox, Tool};
 use serde_json::Value;
 use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// `backup-verify --against DATABASE`, about to run against the server of the place.
 fn against(place: &Place, database: &str) -> Tool {
@@ -278,4 +280,48 @@ fn a_superuser_asks_no_assert_and_nothing_is_written_by_one() {
     assert!(superuser.contains("UNKNOWN") && superuser.contains("not asked as a superuser"), "{superuser}");
     assert!(writing.starts_with("CRITICAL"), "{writing}");
     assert_eq!(place.pg.sql_in("app", "SELECT count(*) FROM customers"), "300");
+}
+
+/// A function that makes the role of the application a superuser, where it runs as one.
+const TRAP: &str = "CREATE ROLE app_role; CREATE FUNCTION trap() RETURNS bigint LANGUAGE plpgsql AS $$BEGIN
+    EXECUTE 'ALTER ROLE app_role SUPERUSER'; RETURN 1; END$$";
+
+#[test]
+fn what_becomes_a_view_between_two_looks_of_the_dump_runs_nothing() {
+    let place = Place::new();
+    place.pg.sql_in("app", &format!("{TRAP}; CREATE SEQUENCE bait"));
+    let path = format!("backups/{}.sql.gz", place.back_up());
+    let count = |what: &str| place.pg.sql(&format!("SELECT count(*) FROM pg_stat_activity WHERE {what}"));
+    let wait_for = |what: &str| {
+        let began = Instant::now();
+        while count(what) == "0" {
+            assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
+
+    // pg_dump has listed all objects, and waits to lock a table, while the sequence becomes a view.
+    let (is_locked, is_waiting) =
+        ("query LIKE '%pg_sleep(55)%' AND state = 'active' AND pid <> pg_backend_pid()", "wait_event_type = 'Lock'");
+    let ran = thread::scope(|scope| {
+        scope.spawn(|| {
+            let held = "BEGIN; LOCK TABLE customers IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(55)";
+            place.pg.try_sql_in("app", held).unwrap_err();
+        });
+        wait_for(is_locked);
+        let running = against(&place, "app").arg(&path).spawn();
+        wait_for(is_waiting);
+        place.pg.sql_in(
+            "app",
+            "DROP SEQUENCE bait; CREATE VIEW bait AS SELECT public.trap() AS last_value, 1::bigint AS log_cnt, true AS is_called",
+        );
+        place.pg.sql(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {is_locked}"));
+        running.wait()
+    });
+
+    assert_eq!(place.pg.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'app_role'"), "f", "{}", ran.picture());
+    assert!(!ran.stdout_text().starts_with("OK"), "{}", ran.picture());
+    // The trap is one: whoever reads the view without a guard falls into it.
+    place.pg.sql_in("app", "SELECT last_value, is_called FROM public.bait");
+    assert_eq!(place.pg.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'app_role'"), "t");
 }

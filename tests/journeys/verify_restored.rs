@@ -198,7 +198,16 @@ fn a_server_runs_as_a_user_of_its_own_without_network_and_without_a_way_to_more_
         assert_eq!(line("NoNewPrivs:").trim(), "1", "{status}");
         let listening = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
         assert!(!listening.contains(":1538 "), "{listening}");
+        let run: Vec<_> = fs::read_dir(format!("/proc/{pid}/root/run")).into_iter().flatten().flatten().collect();
+        assert!(run.is_empty(), "{run:?}");
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+        let limit = |name: &str| {
+            let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+            line.split_whitespace().next().unwrap_or_default().to_owned()
+        };
+        assert_eq!((limit("Max processes"), limit("Max core file size")), ("1024".into(), "0".into()), "{limits}");
     }
+    assert!(fs::read_dir("/run").unwrap().count() > 0, "an empty /run proves nothing");
     fs::write(&paused, "").unwrap();
     running.wait().code(0);
     is_gone(&place.dir);
@@ -413,6 +422,129 @@ fn an_extension_that_is_not_there_or_not_trusted_has_its_own_verdict() {
 
     let ran = proven(&place).args(["--allow-extension", "dblink"]).arg(&path).run();
     assert!(ran.stdout_text().starts_with("OK "), "{}", ran.picture());
+}
+
+/// A server with the extension `shop`, which no other server has, and two tables of configuration in it.
+fn with_shop(dir: &Sandbox) -> Place {
+    let place = dir.join("extension");
+    make_directory(&place, 0o755);
+    fs::write(place.join("shop.control"), "default_version = '1'\nrelocatable = true\n").unwrap();
+    fs::write(
+        place.join("shop--1.sql"),
+        "CREATE TABLE setting (key text, own bool);
+         INSERT INTO setting VALUES ('shipped', false), ('also shipped', false);
+         SELECT pg_catalog.pg_extension_config_dump('setting', 'WHERE own');
+         CREATE TABLE rate (country text, percent int);
+         INSERT INTO rate VALUES ('DE', 19);
+         SELECT pg_catalog.pg_extension_config_dump('rate', '');",
+    )
+    .unwrap();
+    let path = format!("extension_control_path = '$system:{}'", dir.path().display());
+    let place = Place::with(Postgres::builder().major(18).conf(path).start());
+    place.pg.sql_in("app", "CREATE EXTENSION shop; INSERT INTO setting VALUES ('mine', true)");
+    place
+}
+
+#[test]
+fn an_extension_of_another_machine_is_named_with_its_package_and_says_nothing_about_the_backup() {
+    let extensions = Sandbox::new();
+    let place = with_shop(&extensions);
+    let label = label_of(&place.pgbackup().arg("app").run());
+
+    let ran = proven(&place).arg(format!("backups/{label}")).run().code(3);
+
+    assert!(
+        ran.stdout_text().contains("extension shop is not installed on this machine for PostgreSQL 18"),
+        "{}",
+        ran.picture()
+    );
+    assert!(ran.stdout_text().contains("hint: on Debian: apt install postgresql-18-shop"), "{}", ran.picture());
+    assert_eq!(verdict(&place, &label).as_deref(), Some("content OK"));
+}
+
+#[test]
+fn what_an_extension_fills_itself_is_told_from_what_was_lost() {
+    let extensions = Sandbox::new();
+    let place = with_shop(&extensions);
+    let label = label_of(&place.pgbackup().arg("app").run());
+    let server = format!("host={} port={} user=postgres", place.pg.socket_dir().display(), place.pg.port());
+    let tool = || place.dir.tool("backup-verify").args(["--no-config", "--pg-bin"]).arg(place.pg.bin());
+
+    let ran = tool()
+        .args(["--depth", "restored", "--server", &server, "--allow-extension", "shop"])
+        .arg(format!("backups/{label}"))
+        .run();
+
+    // Its script has filled it once more than the dump.
+    assert!(
+        ran.stdout_text()
+            .contains("table public.rate is configuration that extension shop fills itself: 2 rows, 1 recorded"),
+        "{}",
+        ran.picture()
+    );
+    assert!(!ran.stdout_text().contains("public.setting"), "{}", ran.picture());
+    assert!(!ran.stdout_text().starts_with("CRITICAL"), "{}", ran.picture());
+
+    place.pg.sql_in("app", "DELETE FROM setting WHERE own");
+    let ran = tool().args(["--against", &format!("{server} dbname=app")]).arg(format!("backups/{label}")).run().code(2);
+    assert!(ran.stdout_text().contains("public.setting"), "{}", ran.picture());
+}
+
+#[test]
+fn rows_that_are_dumped_through_the_root_of_their_partitions_are_proven() {
+    let place = Place::new();
+    place.pg.sql_in(
+        "app",
+        "CREATE TABLE hashed (a text) PARTITION BY HASH (a);
+         CREATE TABLE h0 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+         CREATE TABLE h1 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+         INSERT INTO hashed SELECT 'row ' || n FROM generate_series(1, 100) AS n",
+    );
+    let label = label_of(&place.pgbackup().args(["app", "--", "--load-via-partition-root"]).run().code(0));
+
+    let ran = proven(&place).arg(format!("backups/{label}")).run();
+
+    assert!(ran.stdout_text().starts_with("OK "), "{}", ran.picture());
+    assert!(ran.stdout_text().contains("400 rows"), "{}", ran.picture());
+}
+
+#[test]
+fn the_working_directory_may_be_named_from_here() {
+    let place = Place::new();
+    let path = format!("backups/{}", place.back_up());
+    verify_user();
+    chmod(place.dir.path(), 0o711);
+    let tool = place.dir.tool("backup-verify").args(["--no-config", "--depth", "restored", "--work-dir", "work"]);
+
+    let ran = tool.arg("--pg-bin").arg(place.pg.bin()).arg(&path).run();
+
+    assert!(ran.stdout_text().starts_with("OK "), "{}", ran.picture());
+    is_gone(&place.dir);
+}
+
+#[test]
+fn a_database_that_a_killed_run_left_on_a_given_server_is_named_until_it_is_gone() {
+    let place = Place::new();
+    let path = format!("backups/{}", place.back_up());
+    let server = format!("host={} port={} user=postgres", place.pg.socket_dir().display(), place.pg.port());
+    let tool = || {
+        let tool = place.dir.tool("backup-verify").args(["--no-config", "--depth", "restored", "--server", &server]);
+        tool.arg("--pg-bin").arg(place.pg.bin()).arg(&path)
+    };
+    place.pg.sql("CREATE DATABASE \"nightshift_verify_20260101T000000Z_42\"");
+
+    tool()
+        .run()
+        .stderr_has(
+            "warning: database \"nightshift_verify_20260101T000000Z_42\" is what a killed run has left on the server",
+        )
+        .stderr_has("hint: when no proof runs there: DROP DATABASE \"nightshift_verify_20260101T000000Z_42\"")
+        .code(0);
+
+    // It may be somebody else's, whatever it is called: we drop nothing that we did not make.
+    assert_eq!(place.pg.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'nightshift%'"), "1");
+    place.pg.sql("DROP DATABASE \"nightshift_verify_20260101T000000Z_42\"");
+    tool().run().stderr_is("").code(0);
 }
 
 #[test]

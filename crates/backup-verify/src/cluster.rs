@@ -5,10 +5,11 @@
 //! ```
 //!
 //! A dump is a program, and what it defines runs as the user of this cluster (THREATS V1). So that is a user of its own,
-//! who owns no server and may not gain rights; the postmaster has no network where the kernel lets us take it away, and
-//! dies with us: the kernel sends it SIGQUIT when we end in whatever way. No process is ever signalled by a number that
+//! who owns no server, kept apart from the rest of the machine (`cage`); and the postmaster dies with us: the kernel sends
+//! it SIGQUIT when we end in whatever way. No process is ever signalled by a number that
 //! was read from a file (THREATS V2).
 
+use crate::cage;
 use crate::scratch::Scratch;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use common::backup::manifest::{Locale, Source};
@@ -262,23 +263,16 @@ fn locale_options(source: &Source) -> Vec<String> {
 }
 
 fn launch(initdb: &Client, scratch: &Scratch, user: Option<&User>) -> Result<Postmaster> {
-    let setpriv = process::find("setpriv")
-        .context("cannot find the program setpriv")
-        .hint("install util-linux; it sees to it that the server ends with this program")?;
-    let mut words: Vec<String> = vec!["--no-new-privs".into(), "--pdeathsig=QUIT".into()];
-    if let Some(user) = user {
-        words.extend([format!("--reuid={}", user.uid), format!("--regid={}", user.gid), "--clear-groups".into()]);
-    }
-    words.push("--".into());
-    words.push(initdb.path.with_file_name("postgres").to_string_lossy().into_owned());
-    words.extend(["-D".into(), scratch.data().to_string_lossy().into_owned()]);
-    words.push(format!("--unix_socket_directories={}", scratch.socket().display()));
-    words.extend(SETTINGS.iter().map(|(name, value)| format!("--{name}={value}")));
-    let program = match unshare() {
-        Some(unshare) => Program::new(&unshare).args(["--net", "--"]).arg(&setpriv),
-        None => Program::new(&setpriv),
-    };
-    let mut program = program.args(words).current_dir(Path::new("/")).env("LC_ALL", "C").env("TZ", "UTC");
+    let postgres = initdb.path.with_file_name("postgres");
+    let mut program = cage::around(user, &scratch.data())?
+        .arg(postgres)
+        .arg("-D")
+        .arg(scratch.data())
+        .arg(format!("--unix_socket_directories={}", scratch.socket().display()))
+        .args(SETTINGS.map(|(name, value)| format!("--{name}={value}")))
+        .current_dir(Path::new("/"))
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC");
     if let Some(user) = user {
         program = program.env("HOME", "/").env("USER", &user.name).env("LOGNAME", &user.name);
     }
@@ -294,19 +288,6 @@ fn launch(initdb: &Client, scratch: &Scratch, user: Option<&User>) -> Result<Pos
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok(Postmaster(Some(running)))
-}
-
-/// unshare(1), where it can take the network away from a program of ours; only root can.
-fn unshare() -> Option<PathBuf> {
-    let unshare = process::find("unshare").filter(|_| process::is_root())?;
-    let tried = Program::new(&unshare).args(["--net", "--", "/bin/true"]).output(Duration::from_secs(10), 1024);
-    match tried {
-        Ok(_) => Some(unshare),
-        Err(error) => {
-            common::info!("the throw-away server keeps the network, which it does not listen on: {error:#}");
-            None
-        }
-    }
 }
 
 /// Whether the server says that it takes connections: line 8 of its pid file, as pg_ctl reads it.

@@ -9,6 +9,7 @@
 
 mod against;
 mod asserts;
+mod cage;
 pub mod cli;
 mod cluster;
 mod compare;

@@ -23,6 +23,9 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 
+/// As much of a pipe as a user may have without rights. Source: pipe(7), pipe-max-size.
+const PIPE: usize = 1 << 20;
+
 /// A database that can be reached.
 #[derive(Debug)]
 pub struct Database<'a> {
@@ -158,6 +161,10 @@ impl<'a> Database<'a> {
             .args(parts)
             .start(Input::None)?;
         let mut stdout = child.stdout()?;
+        // With the 64 KiB of a pipe, pg_dump and we would wait for each other all the time.
+        if let Err(error) = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE) {
+            common::debug!("cannot make the pipe from pg_dump larger: {error}");
+        }
         let mut progress = Progress::start(&self.facts.database, self.facts.rows);
         let mut bytes = 0;
         let mut buffer = vec![0; 1 << 20];

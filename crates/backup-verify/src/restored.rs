@@ -26,9 +26,12 @@ use common::units::Stamp;
 use std::borrow::Cow;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The role that asks what `--assert` says.
 const ASSERT: &str = "nightshift_verify_assert";
+/// Where the names of our databases on a given server begin.
+const GUEST: &str = "nightshift_verify_";
 /// Databases that every cluster has.
 const OWN_DATABASES: [&str; 3] = ["postgres", "template0", "template1"];
 /// Where pgrestore-safe's own roles begin.
@@ -143,6 +146,7 @@ pub fn prove_on(
     }
     let guest = Guest::new(server, clients, order.now).map_err(Trouble::Judging)?;
     let mut session = guest.session().map_err(Trouble::Judging)?;
+    name_left(&mut session, order.now).map_err(Trouble::Judging)?;
     let major: u32 = session
         .ask("SELECT pg_catalog.to_json(pg_catalog.current_setting('server_version_num')::pg_catalog.int4 / 10000)")
         .map_err(Trouble::Judging)?;
@@ -292,7 +296,8 @@ fn run(
         Backup::Foreign(path, ..) => path.to_owned(),
     };
     let archive = std::path::absolute(archive).context("cannot use the archive's path")?;
-    let mut program = Program::new(&process::sibling("pgrestore-safe")?).args(["--no-config", "--format=json"]);
+    let mut program =
+        Program::new(&process::sibling("pgrestore-safe")?).args(["--no-config", "--no-analyze", "--format=json"]);
     if environment == Environment::Callers {
         program = program.envs_where(|name| name.starts_with("PG"));
     }
@@ -361,7 +366,7 @@ struct Guest<'a> {
 impl<'a> Guest<'a> {
     fn new(server: &'a Access, clients: &'a Clients, now: Stamp) -> Result<Self> {
         ensure!(server.foreign.is_none(), "a server that a file of another user names is not restored into");
-        let name = format!("nightshift_verify_{now}_{}", std::process::id());
+        let name = format!("{GUEST}{now}_{}", std::process::id());
         Ok(Self { server, clients, name })
     }
 
@@ -369,6 +374,24 @@ impl<'a> Guest<'a> {
         let psql = self.clients.all("psql")?.into_iter().next().context("cannot find the program psql")?;
         Session::open(self.clients, &psql, self.server)
     }
+}
+
+/// Names what killed runs have left. Nothing of it is dropped: its name is no proof that it is ours.
+fn name_left(session: &mut Session, now: Stamp) -> Result<()> {
+    let left: Option<Vec<String>> = session.ask(&format!(
+        "SELECT pg_catalog.json_agg(d.datname) FROM pg_catalog.pg_database AS d \
+         WHERE pg_catalog.starts_with(d.datname::pg_catalog.text, {}) AND NOT EXISTS \
+            (SELECT FROM pg_catalog.pg_stat_activity AS a WHERE a.datid OPERATOR(pg_catalog.=) d.oid)",
+        quote::literal(GUEST)?
+    ))?;
+    // Between two of its steps a run of today has no session there either.
+    let yesterday = format!("{GUEST}{}", now.saturating_sub(Duration::from_secs(24 * 3600)));
+    for name in left.unwrap_or_default().into_iter().filter(|name| *name < yesterday) {
+        common::warn!("database {name:?} is what a killed run has left on the server");
+        let advice = format!("when no proof runs there: DROP DATABASE {}", quote::identifier(&name)?);
+        common::log::write(common::log::Level::Hint, &advice);
+    }
+    Ok(())
 }
 
 impl Drop for Guest<'_> {

@@ -54,6 +54,8 @@ impl Scratch {
     ///
     /// A place that strangers can write to, that is full, or that the cluster's user cannot enter.
     pub fn make(work: &Path, user: Option<&User>, size: u64, now: Stamp) -> Result<Self> {
+        // The server changes into its directory, and paths that begin elsewhere would lead nowhere.
+        let work = &std::path::absolute(work).with_context(|| format!("cannot use {work:?}"))?;
         make_place(work)?;
         let dir = Dir::open(work)?;
         dir.refuse_strangers()?;
@@ -133,7 +135,6 @@ impl Drop for Scratch {
 /// Makes the place and what is missing above it. Others may pass through what we make, since the cluster's user has to,
 /// but see nothing of it.
 fn make_place(work: &Path) -> Result<()> {
-    let work = std::path::absolute(work).with_context(|| format!("cannot use {work:?}"))?;
     let missing: Vec<_> = work.ancestors().take_while(|part| !part.exists()).collect();
     missing.into_iter().rev().try_for_each(|part| make_directory(part, 0o711))
 }

@@ -22,6 +22,7 @@ use common::hint::Hint as _;
 use common::pg::quote;
 use common::pg::session::Session;
 use common::progress::Progress;
+use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -50,6 +51,21 @@ const ANALYZED: &str = "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) 
     WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,m}') AND NOT c.relispartition \
     AND pg_catalog.pg_has_role(c.relowner, 'USAGE') AND n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog' \
     ORDER BY c.relkind OPERATOR(pg_catalog.=) 'p', pg_catalog.pg_relation_size(c.oid)";
+
+/// The tables and sequences that extensions say are configuration.
+const CONFIGURATION: &str = "SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(\
+        'schema', n.nspname, 'name', c.relname, 'is_sequence', c.relkind OPERATOR(pg_catalog.=) 'S')), '[]') \
+    FROM pg_catalog.pg_extension AS e CROSS JOIN LATERAL pg_catalog.unnest(e.extconfig) AS config \
+    JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) config \
+    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace";
+
+/// A table or sequence that an extension says is configuration.
+#[derive(Deserialize)]
+struct Configuration {
+    schema: String,
+    name: String,
+    is_sequence: bool,
+}
 
 /// What waits for the end.
 #[derive(Default)]
@@ -224,9 +240,29 @@ impl Walk<'_> {
     /// By the operator's own session, where the role that loads may not.
     fn as_admin(&mut self, text: &[u8], line: u64) -> Result<()> {
         match self.plan.rights {
-            Rights::Temporary => self.admin.run_verbatim(text, &self.encoding).with_context(|| at(line, text)),
+            Rights::Temporary => {
+                self.admin.run_verbatim(text, &self.encoding).with_context(|| at(line, text))?;
+                if text.starts_with(b"CREATE EXTENSION") {
+                    self.admit().with_context(|| at(line, text))?;
+                }
+                Ok(())
+            }
             Rights::Own | Rights::Superuser => self.run(text, line),
         }
+    }
+
+    /// Lets the role that loads fill what an extension says is configuration: those tables belong to whoever made the
+    /// extension, and a dump holds the rows that users have added. Taken away with `DROP OWNED` at the end.
+    fn admit(&mut self) -> Result<()> {
+        let role = quote::identifier(&self.plan.login.user)?;
+        let all: Vec<Configuration> = self.admin.ask(CONFIGURATION)?;
+        for Configuration { schema, name, is_sequence } in all {
+            let (schema, name) = (quote::identifier(&schema)?, quote::identifier(&name)?);
+            let right = if is_sequence { "SELECT, UPDATE ON SEQUENCE" } else { "SELECT, INSERT ON TABLE" };
+            self.admin
+                .run(&format!("GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT {right} {schema}.{name} TO {role}"))?;
+        }
+        Ok(())
     }
 
     /// Rows: now, or with all others.
