@@ -1,6 +1,6 @@
 //! A whole restore: what hangs on the database, what is refused, and what a kill at any place leaves.
 
-use crate::place::{days, label_of, names_in};
+use crate::place::{FAILPOINT, days, label_of, names_in};
 use crate::restore_place::{RUIN, Ruined};
 use harness::Postgres;
 use std::collections::BTreeSet;
@@ -362,4 +362,25 @@ fn a_database_in_heavy_use_is_replaced_and_no_transaction_sees_a_mix() {
 
 fn path_of(pg: &Postgres) -> String {
     format!("{}:/usr/bin:/bin", pg.bin().display())
+}
+
+#[test]
+fn a_loaded_subscription_does_not_keep_a_side_database_alive() {
+    let subscribe = "CREATE SUBSCRIPTION s_1 CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false)";
+    let ruined = Ruined::new();
+    ruined.pg().sql_in("app", subscribe);
+    let label = label_of(&ruined.place.pgbackup().arg("app").run());
+    // Restoring over a database with a subscription is refused.
+    let gone = "ALTER SUBSCRIPTION s_1 SET (slot_name = NONE); DROP SUBSCRIPTION s_1";
+    ruined.pg().sql_in("app", &gone.replace("; ", ";\n"));
+
+    let tool = ruined.tool().args([&label, "--dir", "backups", "--to", "app", "--yes"]);
+    tool.env(FAILPOINT, "proven=error").run().code(2).stderr_has("proven");
+
+    assert_eq!(ruined.databases(), ["app"]);
+    assert_eq!(ruined.live(), "ruined");
+    assert_eq!(ruined.pg().sql("SELECT count(*) FROM pg_subscription"), "0");
+    let tool = ruined.tool().args([&label, "--dir", "backups", "--to", "app", "--yes"]);
+    let ran = tool.run();
+    assert_eq!(ruined.pg().sql("SELECT subname FROM pg_subscription WHERE NOT subenabled"), "s_1", "{}", ran.picture());
 }

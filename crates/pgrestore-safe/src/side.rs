@@ -150,7 +150,30 @@ fn remove(held: &Held<'_>, target: &Target) -> Result<()> {
         return Err(anyhow!("database {:?} is not the one that the run on record made", found.name))
             .hint("somebody made or changed it since: look at it, drop it by hand, then run --recover again");
     }
+    detach(target, &found)?;
     drop_database(target, &found)
+}
+
+/// Drops the subscriptions that a load has made: a database with one cannot be dropped. They were never enabled, and the
+/// slot that they name is the old database's, so nobody is asked for it.
+fn detach(target: &Target, database: &Identity) -> Result<()> {
+    let names: Vec<String> = target.maintenance()?.ask(&format!(
+        "SELECT COALESCE(pg_catalog.json_agg(subname), '[]') FROM pg_catalog.pg_subscription \
+         WHERE subdbid OPERATOR(pg_catalog.=) {}::pg_catalog.oid AND NOT subenabled",
+        database.oid
+    ))?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut session = target.session(&database.name)?;
+    for name in names {
+        let subscription = identifier(&name)?;
+        session
+            .run(&format!("ALTER SUBSCRIPTION {subscription} SET (slot_name = NONE)"))
+            .and_then(|()| session.run(&format!("DROP SUBSCRIPTION {subscription}")))
+            .with_context(|| format!("cannot remove subscription {name:?} of database {:?}", database.name))?;
+    }
+    Ok(())
 }
 
 /// Drops a database that the caller has found to be the one on record.
