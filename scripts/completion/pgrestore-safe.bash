@@ -23,7 +23,7 @@ _pgrestore__safe() {
 
     case "${cmd}" in
         pgrestore__safe)
-            opts="-D -j -q -v -h -V --to --env-file --dir --from-other --into --table --stdout --undo --recover --drop-old --older-than --dry-run --yes --no-safety-backup --jobs --as-superuser --pg-bin --run-as --wait --state-dir --stop --start --service --pgbouncer --check --format --write --no-config --quiet --verbose --journal --config --help --version"
+            opts="-D -j -q -v -h -V --to --env-file --dir --from-other --into --table --stdout --undo --recover --drop-old --older-than --dry-run --yes --no-safety-backup --jobs --no-analyze --as-superuser --pg-bin --run-as --wait --state-dir --stop --start --service --pgbouncer --check --format --write --no-config --quiet --verbose --journal --config --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
