@@ -88,11 +88,15 @@ fn locale_provider_encoding_and_tablespace_are_those_of_the_old_database() {
 fn what_was_changed_while_the_backup_was_loaded_is_there_too() {
     let ruined = Ruined::new();
     let go_on = ruined.place.dir.join("go");
-    let running = ruined.restore().env("NIGHTSHIFT_FAILPOINT", format!("adopting=pause:{}", go_on.display())).spawn();
+    // Behind the last look at the old one: what is changed from here on is caught up with after the swap.
+    let running = ruined.restore().env(FAILPOINT, format!("proven=pause:{}", go_on.display())).spawn();
     ruined.place.dir.wait_for("go.reached");
-    // What comes between the look at the old one and the swap is all that can be lost; a refusal would be no help.
+    ruined.pg().sql("ALTER DATABASE app SET work_mem TO '9MB'; GRANT CREATE ON DATABASE app TO PUBLIC");
     fs::write(go_on, "").unwrap();
     running.wait().code(0);
+
+    let last = attributes(ruined.pg(), "app");
+    assert!(last.contains("work_mem=9MB") && last.contains("=CTc/"), "{last}");
 
     let other = Ruined::new();
     let go_on = other.place.dir.join("go");

@@ -140,7 +140,12 @@ impl Restore<'_> {
             Err(error) => return Err(self.discarded(held, error)),
         };
         let outcome = match self.exchange.carry_out(held) {
-            Ok(outcome) => outcome,
+            Ok(mut outcome) => {
+                if outcome.failed.is_none() {
+                    outcome.warnings.extend(side::catch_up(self.target, &outcome.live, &outcome.aside).err());
+                }
+                outcome
+            }
             Err(error) if held.run().is_ok_and(|run| run.step == Step::Loading) => {
                 return Err(self.discarded(held, error));
             }

@@ -109,6 +109,27 @@ pub fn adopt(held: &mut Held<'_>, target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// Gives the restored database what was changed on the old one while the application was stopped and the names were
+/// swapped; nobody can change the one that was put aside by its old name any more.
+///
+/// # Errors
+///
+/// What did not arrive.
+pub fn catch_up(target: &Target, live: &Identity, aside: &Identity) -> Result<()> {
+    let act = || format!("what was changed on {:?} during the swap is with {:?}", live.name, aside.name);
+    let session = &mut target.maintenance()?;
+    let facts = Facts::of(session, &aside.name)?;
+    if facts.difference(&Facts::of(session, &live.name)?).is_none() {
+        return Ok(());
+    }
+    common::info!("what was changed on {:?} at the last moment is given to the restored one", live.name);
+    give(session, live, &facts, End::Commit).with_context(act)?;
+    match facts.difference(&Facts::of(session, &live.name)?) {
+        None => Ok(()),
+        Some(difference) => Err(anyhow!("its {difference} did not arrive")).with_context(act),
+    }
+}
+
 /// Whether the transaction is kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
