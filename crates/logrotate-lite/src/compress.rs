@@ -10,7 +10,7 @@ use crate::child;
 use crate::config::{Compressor, Rules};
 use crate::error;
 use crate::message::{Told, shown, why};
-use crate::run::{Run, make_room};
+use crate::run::{self, Run};
 use crate::site::{self, Access, Dir, Hardlinks};
 use jiff::Zoned;
 use rustix::fs::Stat;
@@ -55,7 +55,7 @@ impl Method {
         match self {
             Self::Gzip(level) => format!("gzip -{level} (in process)"),
             Self::Zstd(level) => format!("zstd -{level} (in process)"),
-            Self::Program(path, _) => shown(path),
+            Self::Program(path, _) => shown(path).to_string(),
         }
     }
 }
@@ -152,8 +152,7 @@ fn publish(
     site::keep_times(file, stat);
     file.sync_all()?;
     common::failpoint!("compressed")?;
-    make_room(run.now, dir, target)?;
-    dir.rename(hidden, dir, target)
+    run::place(run.now, (dir, hidden), dir, target)
 }
 
 fn write(run: &Press<'_>, method: &Method, path: &Path, from: &File, to: &File, cores: usize) -> Result<(), String> {

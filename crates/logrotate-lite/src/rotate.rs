@@ -15,7 +15,7 @@ use crate::config::Keep;
 use crate::expire::{self, Refused};
 use crate::message::{Failed, Told, shown, why};
 use crate::names::{Age, Names};
-use crate::run::Run;
+use crate::run::{self, Run};
 use crate::site::{self, Dir};
 use crate::work::{Site, Source, Work};
 use crate::{error, fail, mail, tell, truncate, warn};
@@ -137,31 +137,32 @@ fn by_number(run: &Run<'_>, work: &mut Work<'_>, site: &Site, names: &Names) -> 
     let copy = |number: u64| names.compressed(&names.number(number));
     for number in (start..start + count).rev() {
         let (old, new) = (copy(number), copy(number + 1));
-        let path = shown(&site.old.join(&old));
+        if site.old.lacks(&old) {
+            tell!("old log {} does not exist", shown(&site.old.join(&old)));
+            continue;
+        }
+        let (path, new_path) = (site.old.join(&old), site.old.join(&new));
+        let (path, new_path) = (shown(&path), shown(&new_path));
         if run.stanza.rules.maxage_days > 0 && expired(run, work, &site.old, &old)? {
             continue;
         }
-        tell!(
-            "renaming {path} to {} (rotatecount {count}, logstart {start}, i {number}), ",
-            shown(&site.old.join(&new))
-        );
+        tell!("renaming {path} to {new_path} (rotatecount {count}, logstart {start}, i {number}), ");
         if run.is_dry() {
             continue;
         }
         match site.old.rename(&old, &site.old, &new) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => tell!("old log {path} does not exist"),
-            Err(error) => {
-                return fail!("error renaming {path} to {}: {}", shown(&site.old.join(&new)), why(&error));
-            }
+            Err(error) => return fail!("error renaming {path} to {new_path}: {}", why(&error)),
         }
     }
     failpoint!("copies-moved").or_else(|error| fail!("{error}"))?;
     let out = copy(start + count);
     if run.stanza.rules.keep != Keep::Forever {
-        match site.old.stat(&out) {
-            Ok(Some(_)) => work.doomed.push(out),
-            _ => tell!("log {} doesn't exist -- won't try to dispose of it", shown(&site.old.join(&out))),
+        if !site.old.lacks(&out) && matches!(site.old.stat(&out), Ok(Some(_))) {
+            work.doomed.push(out);
+        } else {
+            tell!("log {} doesn't exist -- won't try to dispose of it", shown(&site.old.join(&out)));
         }
     }
     work.last_name = names.number(start);
@@ -203,8 +204,7 @@ pub fn place(run: &Run<'_>, work: &mut Work<'_>) -> Told {
         let to = if rules.renamecopy { &site.dir } else { &site.old };
         tell!("renaming {} to {}", shown(work.path), shown(&to.join(target)));
         if !run.is_dry() {
-            let moved = take_away(run, work, &site).and_then(|from| site.dir.rename(&from, to, target));
-            moved.or_else(|error| {
+            move_away(run, work, &site, (to, target)).or_else(|error| {
                 fail!("failed to rename {} to {}: {}", shown(work.path), shown(&to.join(target)), why(&error))
             })?;
         }
@@ -226,15 +226,19 @@ fn temporary(name: &OsStr) -> OsString {
     temporary
 }
 
-/// Takes the log away from its name and returns the name that its contents have then.
-fn take_away(run: &Run<'_>, work: &Work<'_>, site: &Site) -> io::Result<OsString> {
+/// Moves the log to its first copy's name; with `create` a new log is in its place at once.
+fn move_away(run: &Run<'_>, work: &Work<'_>, site: &Site, (to, target): (&Dir, &OsStr)) -> io::Result<()> {
     let rules = &run.stanza.rules;
+    let give_name = |from: &OsStr| match rules.renamecopy {
+        true => site.dir.rename(from, to, target),
+        false => run::place(run.now, (&site.dir, from), to, target),
+    };
     let hidden = site.hidden("rotating");
     if work.source == Source::TakenAway {
-        return Ok(hidden);
+        return give_name(&hidden);
     }
     if !rules.create || rules.copytruncate || rules.copy {
-        return Ok(site.name.clone());
+        return give_name(&site.name);
     }
     let (_, new) = new_log(run, work, site, &hidden)?;
     drop(new);
@@ -242,13 +246,12 @@ fn take_away(run: &Run<'_>, work: &Work<'_>, site: &Site) -> io::Result<OsString
     match site.dir.exchange(&hidden, &site.name) {
         Ok(()) => {
             failpoint!("logs-exchanged")?;
-            Ok(hidden)
+            give_name(&hidden)
         }
         // Not every file system can: then the log is missing for an instant, as it is with logrotate.
         Err(error) if matches!(error.raw_os_error(), Some(22 | 38 | 95)) => {
-            site.dir.rename(&site.name, &site.old, &work.last_name)?;
-            site.dir.rename(&hidden, &site.dir, &site.name)?;
-            Ok(work.last_name.clone())
+            give_name(&site.name)?;
+            site.dir.rename(&hidden, &site.dir, &site.name)
         }
         Err(error) => Err(error),
     }

@@ -3,11 +3,11 @@
 use crate::config::Stanza;
 use crate::decide::Force;
 use crate::error;
-use crate::message::{Failed, Told, shown, why};
+use crate::message::{Failed, Told, Shown, shown, why};
 use crate::site::{Dir, Hardlinks};
 use crate::writers::Writer;
 use jiff::Zoned;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -65,13 +65,15 @@ pub struct Run<'a> {
     pub host: &'a (dyn Host + 'a),
     /// How to work.
     pub how: &'a How,
+    /// The directories of its logs, for as long as it is worked on.
+    pub dirs: Dirs,
     writers: OnceCell<HashMap<PathBuf, Vec<Writer>>>,
 }
 
 impl<'a> Run<'a> {
     /// A stanza that is about to be worked on.
     pub fn new(stanza: &'a Stanza, now: &'a Zoned, host: &'a (dyn Host + 'a), how: &'a How) -> Self {
-        Self { stanza, now, host, how, writers: OnceCell::new() }
+        Self { stanza, now, host, how, dirs: Dirs::default(), writers: OnceCell::new() }
     }
 
     /// Who writes to a log; looked up once for all logs of the stanza, when the first is cut.
@@ -99,7 +101,7 @@ impl Run<'_> {
     /// Why it failed.
     pub fn script(&self, body: &OsStr, first: &OsStr, second: Option<&OsStr>) -> Result<(), String> {
         if self.is_dry() {
-            let second = second.map(shown).unwrap_or_default();
+            let second = second.map_or_else(Shown::default, shown);
             crate::tell!(
                 "running script with args {} {second}: \"{}\"",
                 shown(first),
@@ -107,19 +109,28 @@ impl Run<'_> {
             );
             return Ok(());
         }
+        // It may make and move what it likes.
+        self.dirs.forget_listings();
         self.host.script(body, first, second)
     }
 }
 
-/// Moves away what has a name that we need.
+/// Gives a file its final name; what has that name already is moved away, never replaced.
 ///
 /// # Errors
 ///
-/// As renameat(2).
-pub fn make_room(now: &Zoned, dir: &Dir, name: &OsStr) -> io::Result<()> {
-    if dir.stat(name)?.is_none() {
-        return Ok(());
+/// As renameat2(2).
+pub fn place(now: &Zoned, from: (&Dir, &OsStr), dir: &Dir, name: &OsStr) -> io::Result<()> {
+    match from.0.rename_new(from.1, dir, name) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            make_room(now, dir, name)?;
+            from.0.rename_new(from.1, dir, name)
+        }
+        renamed => renamed,
     }
+}
+
+fn make_room(now: &Zoned, dir: &Dir, name: &OsStr) -> io::Result<()> {
     let stamp = now.strftime("-%Y%m%d%H.backup").to_string();
     let backup = OsString::from_vec([name.as_bytes(), stamp.as_bytes()].concat());
     error!("destination {} already exists, renaming to {}", shown(&dir.join(name)), shown(&dir.join(&backup)));
@@ -128,11 +139,11 @@ pub fn make_room(now: &Zoned, dir: &Dir, name: &OsStr) -> io::Result<()> {
 
 /// Directories that are open, so that a thousand logs in one need one handle.
 #[derive(Default)]
-pub struct Dirs(RefCell<HashMap<PathBuf, Rc<Dir>>>);
+pub struct Dirs(RefCell<HashMap<PathBuf, Rc<Dir>>>, Cell<usize>);
 
 impl Dirs {
-    /// Not so many that handles run out.
-    const MOST: usize = 200;
+    /// How many stay open though no log is at work there.
+    const IDLE: usize = 200;
 
     /// Opens a directory, or hands out the handle that there is.
     ///
@@ -144,12 +155,18 @@ impl Dirs {
         if let Some(dir) = known.get(path) {
             return Ok(Rc::clone(dir));
         }
-        let dir = Rc::new(Dir::open(path)?);
-        if known.len() >= Self::MOST {
-            known.clear();
+        if known.len() >= self.1.get().max(Self::IDLE) {
+            known.retain(|_, dir| Rc::strong_count(dir) > 1);
+            self.1.set(2 * known.len());
         }
+        let dir = Rc::new(Dir::open(path)?);
         known.insert(path.to_owned(), Rc::clone(&dir));
         Ok(dir)
+    }
+
+    /// Forgets what was listed.
+    pub fn forget_listings(&self) {
+        self.0.borrow().values().for_each(|dir| dir.forget_listing());
     }
 
     /// Makes what was renamed durable.

@@ -5,7 +5,7 @@
 
 use crate::config::Keep;
 use crate::message::{Failed, Told, shown};
-use crate::run::{Dirs, Run};
+use crate::run::Run;
 use crate::state::{Entry, State};
 use crate::work::{Copies, Work};
 use crate::{compress, error, rotate as one, tell};
@@ -16,6 +16,9 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// From how many logs in one directory on it is faster to read all names in it.
+const LISTED_FROM: usize = 8;
 
 /// What came of one log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,27 +65,42 @@ pub fn rotate(run: &Run<'_>, state: &State, owed: &HashMap<PathBuf, u64>) -> Res
         result.errors = crate::message::take_errors();
         return result;
     }
-    let dirs = Dirs::default();
     let mut logs: Vec<Work<'_>> = run.stanza.files.iter().map(|path| Work::new(path)).collect();
     let copies = Copies::of(run);
+    list_large_directories(run);
     for log in &mut logs {
         let known = state.get(log.path);
-        if log.consider(run, &dirs, known, &copies).is_err() {
+        if log.consider(run, known, &copies).is_err() {
             log.failed = true;
             "failed".clone_into(&mut log.reason);
         }
         log.owe(owed.get(log.path).copied());
+        if !log.due {
+            // A thousand directories in which nothing is to be done need no handle.
+            log.site = None;
+        }
         log.errors.append(&mut crate::message::take_errors());
     }
     result.failed |= logs.iter().any(|log| log.failed);
     result.failed |= steps(run, &mut logs, result.failed).is_err();
     if !run.is_dry() && logs.iter().any(|log| log.due) {
-        result.failed |= dirs.sync().is_err();
+        result.failed |= run.dirs.sync().is_err();
     }
     result.errors = crate::message::take_errors();
     result.failed |= logs.iter().any(|log| log.failed);
     result.outcomes = logs.into_iter().map(|log| outcome(run, log)).collect();
     result
+}
+
+/// Reads the names where several logs lie together, so that not every log asks for every copy it might have.
+fn list_large_directories(run: &Run<'_>) {
+    let parents = run.stanza.files.chunk_by(|one, other| one.parent() == other.parent());
+    for parent in parents.filter(|files| files.len() >= LISTED_FROM).filter_map(|files| files[0].parent()) {
+        // Where it cannot be opened, its logs will say so.
+        if let Ok(dir) = run.dirs.open(parent) {
+            dir.list();
+        }
+    }
 }
 
 fn outcome(run: &Run<'_>, log: Work<'_>) -> Outcome {

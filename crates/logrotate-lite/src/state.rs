@@ -63,7 +63,7 @@ impl State {
                 return (Self::default(), fail!("error opening state file {}: {}", shown(path), why(&error)));
             }
         };
-        Self::parse(BufReader::new(file), &shown(path))
+        Self::parse(BufReader::new(file), &shown(path).to_string())
     }
 
     fn parse(mut text: impl io::BufRead, name: &str) -> (Self, Told) {
