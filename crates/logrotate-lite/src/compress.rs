@@ -11,7 +11,7 @@ use crate::config::{Compressor, Rules};
 use crate::error;
 use crate::message::{Told, shown, why};
 use crate::run::{self, Run};
-use crate::site::{self, Access, Dir, Hardlinks};
+use crate::site::{self, Access, Acl, Dir, Hardlinks};
 use jiff::Zoned;
 use rustix::fs::Stat;
 use std::ffi::{OsStr, OsString};
@@ -27,6 +27,9 @@ use std::time::Duration;
 
 /// Plain bytes of a gzip member or a zstd frame: large enough to compress as well as a whole, small enough for memory.
 const BLOCK: usize = 1 << 20;
+/// The level of libdeflate that takes the place of gzip's default, 6: logs become smaller by it (by 2 to 4 %, source code
+/// larger by 1 %), in two fifths of the time.
+const AS_GZIP_6: i32 = 5;
 
 /// What compresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,7 +151,7 @@ fn publish(
     file: &File,
     (source, stat): (&File, &Stat),
 ) -> io::Result<()> {
-    site::give(file, stat, Some(source))?;
+    site::give(file, stat, Some(source), Acl::Kept)?;
     site::keep_times(file, stat);
     file.sync_all()?;
     common::failpoint!("compressed")?;
@@ -167,6 +170,7 @@ fn write(run: &Press<'_>, method: &Method, path: &Path, from: &File, to: &File, 
 type Packer = Box<dyn FnMut(&[u8]) -> io::Result<Vec<u8>>>;
 
 fn gzip(level: i32) -> io::Result<Packer> {
+    let level = if level == 6 { AS_GZIP_6 } else { level };
     let level = libdeflater::CompressionLvl::new(level).map_err(|_| io::Error::other("no such level"))?;
     let mut compressor = libdeflater::Compressor::new(level);
     Ok(Box::new(move |plain| {

@@ -17,7 +17,9 @@ mod config;
 mod decide;
 mod expire;
 mod glob;
+mod handles;
 mod hook;
+mod label;
 mod lease;
 mod mail;
 mod message;
@@ -119,6 +121,7 @@ fn configuration(paths: &[PathBuf]) -> (Vec<Stanza>, Told) {
 }
 
 fn rotate(cli: &Cli, stanzas: &[Stanza], findings: &mut Findings<'_>) {
+    handles::raise();
     // Who ignores SIGCHLD when we are started would have us never learn how a child ended. No harm where it fails.
     drop(signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::new(AtomicBool::new(false))));
     let now = Zoned::now();

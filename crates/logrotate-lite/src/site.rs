@@ -234,10 +234,10 @@ impl Dir {
     /// # Errors
     ///
     /// As renameat2(2); not every file system can.
-    pub fn exchange(&self, one: &OsStr, other: &OsStr) -> io::Result<()> {
+    pub fn exchange(&self, one: &OsStr, dir: &Self, other: &OsStr) -> io::Result<()> {
         one_component(one)?;
         one_component(other)?;
-        Ok(rustix::fs::renameat_with(&self.fd, one, &self.fd, other, RenameFlags::EXCHANGE)?)
+        Ok(rustix::fs::renameat_with(&self.fd, one, &dir.fd, other, RenameFlags::EXCHANGE)?)
     }
 
     /// Removes a name; `false` where it was gone already.
@@ -335,12 +335,25 @@ fn one_component(name: &OsStr) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a new file owner, ACL and mode of another one, in the order that never shows it to anybody else (THREATS L4).
+/// Whether a file's ACL goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acl {
+    /// It does.
+    Kept,
+    /// A mode that was given stands for all there is to say about access.
+    Dropped,
+}
+
+/// Gives a new file the SELinux label and perhaps the ACL of another one, and owner and mode as they are said, in the order
+/// that never shows it to anybody else (THREATS L4).
 ///
 /// # Errors
 ///
 /// As fchown(2) and fchmod(2). Only root gives files away.
-pub fn give(file: &File, like: &Stat, acl_of: Option<&File>) -> io::Result<()> {
+pub fn give(file: &File, like: &Stat, source: Option<&File>, acl: Acl) -> io::Result<()> {
+    if let Some(source) = source {
+        crate::label::copy(source, file);
+    }
     let is = rustix::fs::fstat(file)?;
     if rustix::process::geteuid().is_root() && (is.st_uid, is.st_gid) != (like.st_uid, like.st_gid) {
         rustix::fs::fchown(file, Some(Uid::from_raw(like.st_uid)), Some(Gid::from_raw(like.st_gid)))?;
@@ -349,7 +362,7 @@ pub fn give(file: &File, like: &Stat, acl_of: Option<&File>) -> io::Result<()> {
     if mode != is.st_mode & 0o7777 {
         rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
     }
-    if let Some(source) = acl_of {
+    if let Some(source) = source.filter(|_| acl == Acl::Kept) {
         copy_acl(source, file)?;
     }
     Ok(())

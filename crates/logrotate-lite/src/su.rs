@@ -94,6 +94,7 @@ fn in_child(run: &Run<'_>, here: &Here<'_>, known: &Known<'_>) -> anyhow::Result
         .process_group(0)
         .spawn()
         .context("cannot run ourselves")?;
+    crate::handles::restore(rustix::process::Pid::from_child(&child));
     let _registered = Registered::new(rustix::process::Pid::from_child(&child));
     let (stdin, stdout) = (child.stdin.take().context("no pipe")?, child.stdout.take().context("no pipe")?);
     let done = converse(run, here, known, stdin, stdout);
@@ -181,6 +182,7 @@ fn send(to: &mut impl io::Write, what: &impl Serialize) -> anyhow::Result<()> {
 pub fn work() -> anyhow::Result<()> {
     let mut line = String::new();
     io::stdin().read_line(&mut line).context("cannot read the order")?;
+    crate::handles::raise();
     let order: Order = serde_json::from_str(&line).context("cannot read the order")?;
     give_up(order.stanza.rules.su.context("an order without su")?)?;
     message::also(message::Also::Parent(tell_parent));

@@ -13,7 +13,7 @@ use crate::collapse::{self, Cut};
 use crate::lease::Lease;
 use crate::message::{Failed, Told, shown, why};
 use crate::run::{self, Run};
-use crate::site::{self, Access};
+use crate::site::{self, Access, Acl};
 use crate::work::{Site, Source, Work};
 use crate::{fail, tell, warn};
 use common::failpoint;
@@ -93,7 +93,7 @@ fn carry_out(run: &Run<'_>, work: &Work<'_>, site: &Site, copying: Copying) -> i
 
 /// Copies what is there, durably; returns how much that was.
 fn make(log: &File, copy: &File, stat: &Stat) -> io::Result<u64> {
-    site::give(copy, stat, Some(log))?;
+    site::give(copy, stat, Some(log), Acl::Kept)?;
     let mut copied = 0;
     // What is appended while we copy a large log is a small one, and so on.
     for _ in 0..8 {

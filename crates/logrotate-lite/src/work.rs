@@ -10,18 +10,19 @@ use crate::state::Entry;
 use crate::{error, fail, tell};
 use rustix::fs::{FileType, Stat};
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// A log's directories, open for all of its steps.
 #[derive(Clone, Debug)]
 pub struct Site {
     /// Where the log is.
-    pub dir: Rc<Dir>,
+    pub dir: Arc<Dir>,
     /// Where its copies are.
-    pub old: Rc<Dir>,
+    pub old: Arc<Dir>,
     /// Its name in its directory.
     pub name: OsString,
 }
@@ -68,6 +69,8 @@ pub struct Work<'a> {
     pub source: Source,
     /// The new copy's name.
     pub last_name: OsString,
+    /// The new copy, still open, when it has been compressed.
+    pub plain: Option<File>,
     /// Copies that go once the new one is safe, oldest first.
     pub doomed: Vec<OsString>,
     /// What was said to have failed.
@@ -89,6 +92,7 @@ impl<'a> Work<'a> {
             names: None,
             source: Source::Live,
             last_name: OsString::new(),
+            plain: None,
             doomed: Vec::new(),
             errors: Vec::new(),
         }
@@ -119,7 +123,7 @@ impl<'a> Work<'a> {
 
     /// Does one step, unless an earlier one failed, and keeps what it said.
     pub fn step(&mut self, step: impl FnOnce(&mut Self) -> Told) {
-        if self.due && step(self).is_err() {
+        if self.due && !self.failed && step(self).is_err() {
             self.failed = true;
         }
         self.errors.append(&mut crate::message::take_errors());
@@ -219,13 +223,13 @@ impl<'a> Work<'a> {
         }
         let old = match &rules.olddir {
             Some(olddir) => self.olddir(run, &dir, parent, olddir)?,
-            None => Rc::clone(&dir),
+            None => Arc::clone(&dir),
         };
         self.site = Some(Site { dir, old, name: name.to_owned() });
         Ok(true)
     }
 
-    fn olddir(&self, run: &Run<'_>, dir: &Dir, parent: &Path, olddir: &OsStr) -> Told<Rc<Dir>> {
+    fn olddir(&self, run: &Run<'_>, dir: &Dir, parent: &Path, olddir: &OsStr) -> Told<Arc<Dir>> {
         let (rules, place) = (&run.stanza.rules, &run.stanza.place);
         let path = parent.join(olddir);
         let verify = |error: &std::io::Error| {
