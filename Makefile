@@ -17,7 +17,7 @@ TO_MEASURE := $(TO_SHOW) pigz:pigz zstd:zstd logrotate:logrotate nginx:nginx-lig
 	/usr/lib/nagios/plugins/check_http:monitoring-plugins-basic /usr/lib/nagios/plugins/check_ssl_cert:monitoring-plugins-contrib
 NEEDED := $(TO_SHOW) git:git unshare:util-linux mount:mount gpg:gpg age:age zstd:zstd strace:strace groff:groff-base \
 	script:bsdutils nginx:nginx-light dovecot:dovecot-imapd /usr/lib/dovecot/pop3:dovecot-pop3d \
-	/usr/lib/python3/dist-packages/aiosmtpd:python3-aiosmtpd
+	/usr/lib/python3/dist-packages/aiosmtpd:python3-aiosmtpd mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs logrotate:logrotate
 
 .DEFAULT_GOAL := help
 .PHONY: help setup provision build test check demo campaign bench man install clean

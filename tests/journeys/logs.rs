@@ -1,5 +1,6 @@
 //! A place with logs and a configuration, a writer that numbers its lines, and what must hold of all files together.
 
+use harness::loopfs::{self, Loopfs};
 use harness::{Ran, Sandbox, Tool};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -24,6 +25,13 @@ impl Logs {
         fs::create_dir(place.dir.join("logs")).unwrap();
         place.configure(&format!("{{logs}}/*.log {{\n{rules}\n}}\n"));
         place
+    }
+
+    /// The same with the logs on a file system of that kind.
+    pub fn on(kind: &str, rules: &str) -> (Loopfs, Self) {
+        let place = Self::with(rules);
+        let disk = loopfs::mount(kind, &place.dir.join("disk"), 512, &place.dir.join("logs"));
+        (disk, place)
     }
 
     pub fn configure(&self, text: &str) {
@@ -187,7 +195,7 @@ fn write_lines(log: &Path, signal: Option<&Path>, per_second: u64, stop: &Atomic
 
 /// Fails where the file system of the sandboxes cannot cut off the head of a file: the test would show nothing.
 pub fn needs_collapse_range(logs: &Logs) {
-    let file = logs.dir.join("probe");
+    let file = logs.path("probe");
     fs::write(&file, vec![b'x'; 65_536]).unwrap();
     let ran = Command::new("fallocate").args(["--collapse-range", "--length", "32768"]).arg(&file).output().unwrap();
     assert!(ran.status.success(), "TMPDIR must be on ext4 or xfs for this test: {ran:?}");

@@ -4,8 +4,12 @@
 //! The soft limit is raised to the hard one. Programs that we start get back what we were started with, because some
 //! daemons cannot work with handles above 1,023. Source: select(2), setrlimit(2).
 
+#![expect(unsafe_code, reason = "std has no other way to set a limit for a program before it starts")]
+
 use crate::tell;
-use rustix::process::{Pid, Resource, Rlimit};
+use rustix::process::{Resource, Rlimit};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::sync::OnceLock;
 
 /// What we were started with, once that was raised.
@@ -24,18 +28,17 @@ pub fn raise() {
     }
 }
 
-/// Gives a program that we have just started the limit that we were started with.
-pub fn restore(child: Pid) {
-    if let Some(before) = BEFORE.get() {
-        // It may have ended by now.
-        rustix::process::prlimit(Some(child), Resource::Nofile, *before).ok();
-    }
+/// Has a program start with the limit that we were started with.
+pub fn restore(command: &mut Command) {
+    let Some(before) = BEFORE.get().copied() else { return };
+    let restored = move || Ok(rustix::process::setrlimit(Resource::Nofile, before)?);
+    // SAFETY: what runs between fork and exec is one system call, which allocates nothing and takes no lock.
+    unsafe { command.pre_exec(restored) };
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::{Command, Stdio};
 
     #[test]
     fn a_program_gets_the_limit_that_we_were_started_with() {
@@ -47,11 +50,9 @@ mod tests {
 
         let is = rustix::process::getrlimit(Resource::Nofile);
         assert_eq!(is.current, is.maximum);
-        let mut child = Command::new("sh");
-        child.args(["-c", "read go; ulimit -Sn"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = child.spawn().unwrap();
-        restore(Pid::from_child(&child));
-        drop(child.stdin.take());
-        assert_eq!(child.wait_with_output().unwrap().stdout, b"256\n");
+        let mut program = Command::new("sh");
+        program.args(["-c", "ulimit -Sn"]);
+        restore(&mut program);
+        assert_eq!(program.output().unwrap().stdout, b"256\n");
     }
 }

@@ -41,26 +41,3 @@ fn of(file: &File) -> Option<Vec<u8>> {
     let length = rustix::fs::fgetxattr(file, LABEL, &mut label).ok()?;
     Some(label[..length].to_vec())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_label_goes_with_the_contents() {
-        let temp = tempfile::tempdir().unwrap();
-        let file = |name: &str| File::create(temp.path().join(name)).unwrap();
-        let (log, new, plain) = (file("log"), file("new"), file("plain"));
-        let label = b"system_u:object_r:httpd_log_t:s0\0";
-        if rustix::fs::fsetxattr(&log, LABEL, label, XattrFlags::empty()).is_err() {
-            // Only root may, and a policy may say no: the journey says so where it cannot be tested.
-            return;
-        }
-
-        copy(&log, &new);
-        copy(&plain, &new);
-
-        assert_eq!(of(&new).as_deref(), Some(label.as_slice()));
-        assert_eq!(of(&plain), None);
-    }
-}

@@ -87,14 +87,15 @@ fn failed() -> Done {
 }
 
 fn in_child(run: &Run<'_>, here: &Here<'_>, known: &Known<'_>) -> anyhow::Result<Done> {
-    let mut child = Command::new("/proc/self/exe")
+    let mut command = Command::new("/proc/self/exe");
+    crate::handles::restore(&mut command);
+    let mut child = command
         .arg("--su-worker")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .process_group(0)
         .spawn()
         .context("cannot run ourselves")?;
-    crate::handles::restore(rustix::process::Pid::from_child(&child));
     let _registered = Registered::new(rustix::process::Pid::from_child(&child));
     let (stdin, stdout) = (child.stdin.take().context("no pipe")?, child.stdout.take().context("no pipe")?);
     let done = converse(run, here, known, stdin, stdout);
