@@ -183,8 +183,10 @@ impl Turn<'_> {
         let done = su::rotate(&run, &here, &su::Known { state: &self.state, owed: &self.owed });
         // In a child the paths are absolute; the order is the same.
         for (path, outcome) in stanza.files.iter().zip(&done.outcomes) {
-            let entry = stanza::entry(outcome, self.state.get(path), &self.now);
-            self.state.set(path.clone(), entry);
+            let known = self.state.get(path);
+            if outcome.known || known.is_some() {
+                self.state.set(path.clone(), stanza::entry(outcome, known, &self.now));
+            }
             findings.log(path, outcome, self.state.get(path), &self.now);
         }
         findings.stanza(&shown(&stanza.pattern).to_string(), &done);

@@ -25,6 +25,8 @@ pub struct Outcome {
     pub path: OsString,
     /// Whether it exists: then the state file keeps it.
     pub exists: bool,
+    /// Whether the state file hears of it.
+    pub known: bool,
     /// Whether it was due.
     pub due: bool,
     /// Whether its contents are in a copy now, and nothing needs to be tried again.
@@ -105,6 +107,7 @@ fn outcome(run: &Run<'_>, log: Work<'_>) -> Outcome {
     Outcome {
         path: log.path.into(),
         exists: log.stat.is_some(),
+        known: log.known,
         due: log.due,
         rotated: log.rotated && !run.is_dry(),
         reason: log.reason,

@@ -73,6 +73,8 @@ pub struct Work<'a> {
     pub plain: Option<File>,
     /// Copies that go once the new one is safe, oldest first.
     pub doomed: Vec<OsString>,
+    /// Whether the state file hears of it.
+    pub known: bool,
     /// What was said to have failed.
     pub errors: Vec<String>,
 }
@@ -94,6 +96,7 @@ impl<'a> Work<'a> {
             last_name: OsString::new(),
             plain: None,
             doomed: Vec::new(),
+            known: true,
             errors: Vec::new(),
         }
     }
@@ -222,7 +225,8 @@ impl<'a> Work<'a> {
             refuse_insecure(self.path, &dir)?;
         }
         let old = match &rules.olddir {
-            Some(olddir) => self.olddir(run, &dir, parent, olddir)?,
+            // As with logrotate, its time begins when its copies have a place.
+            Some(olddir) => self.olddir(run, &dir, parent, olddir).inspect_err(|_| self.known = false)?,
             None => Arc::clone(&dir),
         };
         self.site = Some(Site { dir, old, name: name.to_owned() });
