@@ -43,7 +43,10 @@ fn campaign_on_xfs_no_line_is_lost() {
     drop((disk, logs));
     let mut kills = Vec::new();
     for (rules, reopen) in [(RENAME, Reopen::When("reopen")), (COPYTRUNCATE, Reopen::Never)] {
-        let (disk, logs) = Logs::on("xfs", "");
+        let (disk, mut logs) = Logs::on("xfs", "");
+        // SIGKILL within fallocate(2): xfs has shifted the contents, but does not come to setting the size. The record and
+        // the contents tell the next run what happened; the NULs stay.
+        logs.nuls_are_blank = rules == COPYTRUNCATE;
         let seen = kill_at_random(&logs, rules, reopen, 100, seed());
         kills.push(format!("{} killed, {} left something", seen.killed, seen.left_something));
         drop((disk, logs));
@@ -56,7 +59,8 @@ fn campaign_on_xfs_no_line_is_lost() {
              ({renamed} lines); then 100 runs of each killed at random: {}",
             kills.join("; ")
         ),
-        "every line once over all files, nothing left after the next run",
+        "every line once over all files, nothing left after the next run (a cut that SIGKILL interrupts may leave NULs in \
+         the log on xfs; seen once in some hundred kills)",
     );
 }
 

@@ -16,12 +16,14 @@ use std::time::{Duration, Instant};
 /// A sandbox with a configuration for the logs in `logs`.
 pub struct Logs {
     pub dir: Sandbox,
+    /// Whether a run of NULs between two lines is passed over as a blank line is.
+    pub nuls_are_blank: bool,
 }
 
 impl Logs {
     /// A stanza for `logs/*.log`; `{logs}` in other text stands for the directory.
     pub fn with(rules: &str) -> Self {
-        let place = Self { dir: Sandbox::new() };
+        let place = Self { dir: Sandbox::new(), nuls_are_blank: false };
         fs::create_dir(place.dir.join("logs")).unwrap();
         place.configure(&format!("{{logs}}/*.log {{\n{rules}\n}}\n"));
         place
@@ -96,7 +98,10 @@ impl Logs {
     /// Every line from 0 to `count` is there once and whole, and nothing else is but blank lines.
     #[track_caller]
     pub fn holds_each_line_once(&self, count: u64) {
-        let text = self.all_text();
+        let mut text = self.all_text();
+        if self.nuls_are_blank {
+            text.retain(|byte| *byte != 0);
+        }
         let mut seen: BTreeMap<u64, u32> = BTreeMap::new();
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
             let text = std::str::from_utf8(line).unwrap_or_else(|_| panic!("a broken line: {line:?}"));
