@@ -17,10 +17,10 @@ TO_MEASURE := $(TO_SHOW) pigz:pigz zstd:zstd logrotate:logrotate nginx:nginx-lig
 	/usr/lib/nagios/plugins/check_http:monitoring-plugins-basic /usr/lib/nagios/plugins/check_ssl_cert:monitoring-plugins-contrib
 NEEDED := $(TO_SHOW) git:git unshare:util-linux mount:mount gpg:gpg age:age zstd:zstd strace:strace groff:groff-base \
 	script:bsdutils nginx:nginx-light dovecot:dovecot-imapd /usr/lib/dovecot/pop3:dovecot-pop3d \
-	/usr/lib/python3/dist-packages/aiosmtpd:python3-aiosmtpd
+	/usr/lib/python3/dist-packages/aiosmtpd:python3-aiosmtpd mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs logrotate:logrotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup provision build test check demo campaign bench man install clean
+.PHONY: help setup provision build test check demo campaign compare bench man install clean
 
 help: ## List the targets
 	@echo "make TARGET, where TARGET is"
@@ -79,6 +79,11 @@ campaign: provision ## Look for faults the long way: many kills, races and rando
 	$(CARGO) build --workspace --all-targets
 	$(CARGO) test --workspace -- --ignored campaign
 	scripts/fuzz $(FUZZ_SECONDS)
+
+compare: ## Run the logrotate files of Debian packages through logrotate and logrotate-lite (root; downloads, minutes)
+	@$(MAKE) --no-print-directory setup NEEDED="logrotate:logrotate python3:python3 unshare:util-linux"
+	@$(MAKE) --no-print-directory build
+	@scripts/compare-logrotate
 
 bench: ## Measure speed, size and memory beside the usual commands (half an hour; SCALE, ROUNDS)
 	@$(MAKE) --no-print-directory setup NEEDED="$(TO_MEASURE)"

@@ -14,6 +14,7 @@
 
 mod authority;
 mod binaries;
+pub mod loopfs;
 mod pattern;
 mod pgbouncer;
 mod ports;

@@ -7,8 +7,8 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::time::Duration;
 
-const RENAME: &str = "rotate -1\ncreate\ncompress\ndelaycompress\npostrotate\n touch {logs}/../reopen\nendscript";
-const COPYTRUNCATE: &str = "rotate -1\ncopytruncate";
+pub const RENAME: &str = "rotate -1\ncreate\ncompress\ndelaycompress\npostrotate\n touch {logs}/../reopen\nendscript";
+pub const COPYTRUNCATE: &str = "rotate -1\ncopytruncate";
 
 /// What a series of kills came to.
 #[derive(Default)]
@@ -20,13 +20,11 @@ pub struct Seen {
 }
 
 /// Rotates again and again under a writer, and kills most runs at a random moment.
-pub fn kill_at_random(rules: &str, reopen: Reopen, runs: u32, seed: u64) -> Seen {
+pub fn kill_at_random(logs: &Logs, rules: &str, reopen: Reopen, runs: u32, seed: u64) -> Seen {
     let mut random = Random(seed);
-    let logs = Logs::with(rules);
     logs.configure(&format!("{{logs}}/app.log {{\n{rules}\n}}\n"));
-    needs_collapse_range(&logs);
     logs.write("app.log", "");
-    let writer = Writer::start(&logs, "app.log", reopen, 20_000);
+    let writer = Writer::start(logs, "app.log", reopen, 20_000);
     let mut seen = Seen { runs, ..Seen::default() };
     for _ in 0..runs {
         let run = logs.tool().arg("-f").spawn();
@@ -53,14 +51,16 @@ pub fn kill_at_random(rules: &str, reopen: Reopen, runs: u32, seed: u64) -> Seen
 
 #[test]
 fn killed_at_random_a_rename_loses_and_doubles_no_line() {
-    let seen = kill_at_random(RENAME, Reopen::When("reopen"), 30, seed());
+    let seen = kill_at_random(&Logs::with(""), RENAME, Reopen::When("reopen"), 30, seed());
 
     assert!(seen.killed > 0, "none was killed");
 }
 
 #[test]
 fn killed_at_random_a_copytruncate_loses_and_doubles_no_line() {
-    let seen = kill_at_random(COPYTRUNCATE, Reopen::Never, 30, seed());
+    let logs = Logs::with("");
+    needs_collapse_range(&logs);
+    let seen = kill_at_random(&logs, COPYTRUNCATE, Reopen::Never, 30, seed());
 
     assert!(seen.killed > 0, "none was killed");
 }
@@ -174,7 +174,9 @@ fn campaign_five_hundred_kills_of_each_way_lose_and_double_no_line() {
         [("rename and create", RENAME, Reopen::When("reopen")), ("copytruncate", COPYTRUNCATE, Reopen::Never)]
     {
         let seed = seed();
-        let seen = kill_at_random(rules, reopen, 500, seed);
+        let logs = Logs::with("");
+        needs_collapse_range(&logs);
+        let seen = kill_at_random(&logs, rules, reopen, 500, seed);
         did.push(format!(
             "{name}: {} runs, {} killed, {} left something, {} lines, seed {seed}",
             seen.runs, seen.killed, seen.left_something, seen.lines

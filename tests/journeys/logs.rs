@@ -1,5 +1,6 @@
 //! A place with logs and a configuration, a writer that numbers its lines, and what must hold of all files together.
 
+use harness::loopfs::{self, Loopfs};
 use harness::{Ran, Sandbox, Tool};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -15,15 +16,24 @@ use std::time::{Duration, Instant};
 /// A sandbox with a configuration for the logs in `logs`.
 pub struct Logs {
     pub dir: Sandbox,
+    /// Whether a run of NULs between two lines is passed over as a blank line is.
+    pub nuls_are_blank: bool,
 }
 
 impl Logs {
     /// A stanza for `logs/*.log`; `{logs}` in other text stands for the directory.
     pub fn with(rules: &str) -> Self {
-        let place = Self { dir: Sandbox::new() };
+        let place = Self { dir: Sandbox::new(), nuls_are_blank: false };
         fs::create_dir(place.dir.join("logs")).unwrap();
         place.configure(&format!("{{logs}}/*.log {{\n{rules}\n}}\n"));
         place
+    }
+
+    /// The same with the logs on a file system of that kind.
+    pub fn on(kind: &str, rules: &str) -> (Loopfs, Self) {
+        let place = Self::with(rules);
+        let disk = loopfs::mount(kind, &place.dir.join("disk"), 512, &place.dir.join("logs"));
+        (disk, place)
     }
 
     pub fn configure(&self, text: &str) {
@@ -88,7 +98,10 @@ impl Logs {
     /// Every line from 0 to `count` is there once and whole, and nothing else is but blank lines.
     #[track_caller]
     pub fn holds_each_line_once(&self, count: u64) {
-        let text = self.all_text();
+        let mut text = self.all_text();
+        if self.nuls_are_blank {
+            text.retain(|byte| *byte != 0);
+        }
         let mut seen: BTreeMap<u64, u32> = BTreeMap::new();
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
             let text = std::str::from_utf8(line).unwrap_or_else(|_| panic!("a broken line: {line:?}"));
@@ -187,7 +200,7 @@ fn write_lines(log: &Path, signal: Option<&Path>, per_second: u64, stop: &Atomic
 
 /// Fails where the file system of the sandboxes cannot cut off the head of a file: the test would show nothing.
 pub fn needs_collapse_range(logs: &Logs) {
-    let file = logs.dir.join("probe");
+    let file = logs.path("probe");
     fs::write(&file, vec![b'x'; 65_536]).unwrap();
     let ran = Command::new("fallocate").args(["--collapse-range", "--length", "32768"]).arg(&file).output().unwrap();
     assert!(ran.status.success(), "TMPDIR must be on ext4 or xfs for this test: {ran:?}");

@@ -14,6 +14,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Parser};
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
 /// What `program` needs to know about a tool.
@@ -32,7 +33,24 @@ pub trait Tool: Parser {
     fn exit_status(code: Code) -> u8 {
         code as u8
     }
+    /// The exit status for arguments that make no sense; see [`BadArgument`].
+    fn bad_argument_status() -> u8 {
+        Self::exit_status(Code::Unknown)
+    }
 }
+
+/// An argument that no option stands for, or a value that is none. (An argument that is missing, or that cannot stand
+/// beside another one, is no such thing.)
+#[derive(Debug)]
+pub struct BadArgument(String);
+
+impl fmt::Display for BadArgument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadArgument {}
 
 /// What child programs inherit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,7 +221,11 @@ fn shown<C: Tool>(error: &clap::Error) -> Result<Parsed<C>> {
     }
     let (message, mut advice) = message(error);
     advice.push(format!("see {} --help", C::NAME));
-    Err(anyhow!(message)).hint(advice.join("; "))
+    let error = match error.kind() {
+        ErrorKind::MissingRequiredArgument | ErrorKind::ArgumentConflict => anyhow!(message),
+        _ => BadArgument(message).into(),
+    };
+    Err(error).hint(advice.join("; "))
 }
 
 /// What clap has to say in one line, and its advice.
@@ -349,6 +371,17 @@ mod tests {
         let error = with_config("dir /x\ndri /y\n", &[]).unwrap_err();
 
         assert!(format!("{error:#}").ends_with("demo.conf\" line 2: unknown option \"dri\""), "{error:#}");
+    }
+
+    #[test]
+    fn a_bad_argument_is_told_from_a_missing_one() {
+        let is_bad = |argv: &[&str]| {
+            let argv: Vec<OsString> = [&["demo", "--no-config"], argv].concat().iter().map(OsString::from).collect();
+            crate::hint::find::<BadArgument>(&parse::<Demo>(&argv).unwrap_err()).is_some()
+        };
+
+        assert!(is_bad(&["--dirr"]) && is_bad(&["--format", "x"]) && is_bad(&["operand"]) && is_bad(&["--dir"]));
+        assert!(!is_bad(&["--config", "/x"]), "it cannot stand beside --no-config");
     }
 
     #[test]

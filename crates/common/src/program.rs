@@ -2,13 +2,13 @@
 //!
 //! The only place, beside `log`, that touches the process's standard output, standard error and exit code.
 
-use crate::cli::{self, Children, Parsed, Tool};
+use crate::cli::{self, BadArgument, Children, Parsed, Tool};
 use crate::journal::Journal;
 use crate::log::Level;
 use crate::report::{Colour, Item, Report, Show, Style};
 use crate::status::{Code, Status};
 use crate::units::Stamp;
-use crate::{interrupt, log, progress, publish};
+use crate::{hint, interrupt, log, progress, publish};
 use anyhow::{Context as _, Result, anyhow};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use std::ffi::OsString;
@@ -24,23 +24,30 @@ pub fn main<C: Tool>(run: fn(&C) -> Result<Report>) -> ExitCode {
         crate::error!("internal error: {panic}");
         log::write(Level::Hint, "please report this, with the command line and the lines above");
     }));
-    let code = catch_unwind(|| start(run)).unwrap_or(Code::Unknown);
+    let status = catch_unwind(|| start(run)).unwrap_or(C::exit_status(Code::Unknown));
     if let Some(signal) = interrupt::requested() {
         interrupt::end(signal);
     }
-    C::exit_status(code).into()
+    status.into()
 }
 
-fn start<C: Tool>(run: fn(&C) -> Result<Report>) -> Code {
+/// Reads the arguments and runs; returns the exit status.
+fn start<C: Tool>(run: fn(&C) -> Result<Report>) -> u8 {
     let argv: Vec<OsString> = std::env::args_os().collect();
-    let cli = match harden(C::CHILDREN).and_then(|()| cli::parse::<C>(&argv)) {
-        Ok(Parsed::Run(cli)) => cli,
-        Ok(Parsed::Show(text)) => return print(&text, Code::Ok),
+    match harden(C::CHILDREN).and_then(|()| cli::parse::<C>(&argv)) {
+        Ok(Parsed::Run(cli)) => C::exit_status(work(&*cli, run)),
+        Ok(Parsed::Show(text)) => C::exit_status(print(&text, Code::Ok)),
         Err(error) => {
             log::failure(&error);
-            return Code::Unknown;
+            match hint::find::<BadArgument>(&error) {
+                Some(_) => C::bad_argument_status(),
+                None => C::exit_status(Code::Unknown),
+            }
         }
-    };
+    }
+}
+
+fn work<C: Tool>(cli: &C, run: fn(&C) -> Result<Report>) -> Code {
     let common = cli.common();
     log::init(C::NAME, common.verbose);
     if common.quiet {
@@ -56,7 +63,7 @@ fn start<C: Tool>(run: fn(&C) -> Result<Report>) -> Code {
     let time = Stamp::from(SystemTime::now());
     let began = Instant::now();
     // A panic is told by the hook; here it becomes a finding, so that journal and files hear of it, too.
-    let ran = catch_unwind(AssertUnwindSafe(|| run(&cli)));
+    let ran = catch_unwind(AssertUnwindSafe(|| run(cli)));
     let ran = ran.unwrap_or_else(|_| Err(anyhow!("the run ended by an internal error")));
     let mut report = ran.unwrap_or_else(|error| not_started::<C>(&error, time));
     tell_trouble(&report);

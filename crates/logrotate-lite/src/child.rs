@@ -46,6 +46,7 @@ pub struct Ended {
 ///
 /// Where it cannot be started.
 pub fn run(mut command: Command, limit: Duration) -> std::io::Result<Ended> {
+    crate::handles::restore(&mut command);
     let mut child = command.process_group(0).spawn()?;
     drop(command); // and with it our ends of its pipes
     Ok(wait(&mut child, limit))

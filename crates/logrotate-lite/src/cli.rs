@@ -95,6 +95,7 @@ EXAMPLES
 EXIT STATUS
   0   what was due was rotated, or nothing was due
   1   something failed, and the messages say what; the other logs were rotated nevertheless
+  2   an argument is no option, or its value is none; nothing was done
   3   another run holds the lock of the state file
 ";
 
@@ -116,5 +117,10 @@ impl Tool for Cli {
             Code::Warning | Code::Critical | Code::Unknown => 1,
             Code::Busy => 3,
         }
+    }
+
+    /// That of logrotate, too.
+    fn bad_argument_status() -> u8 {
+        2
     }
 }

@@ -10,8 +10,8 @@ use crate::child;
 use crate::config::{Compressor, Rules};
 use crate::error;
 use crate::message::{Told, shown, why};
-use crate::run::{Run, make_room};
-use crate::site::{self, Access, Dir, Hardlinks};
+use crate::run::{self, Run};
+use crate::site::{self, Access, Acl, Dir, Hardlinks};
 use jiff::Zoned;
 use rustix::fs::Stat;
 use std::ffi::{OsStr, OsString};
@@ -27,6 +27,9 @@ use std::time::Duration;
 
 /// Plain bytes of a gzip member or a zstd frame: large enough to compress as well as a whole, small enough for memory.
 const BLOCK: usize = 1 << 20;
+/// The level of libdeflate that takes the place of gzip's default, 6: logs become smaller by it (by 2 to 4 %, source code
+/// larger by 1 %), in two fifths of the time.
+const AS_GZIP_6: i32 = 5;
 
 /// What compresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +58,7 @@ impl Method {
         match self {
             Self::Gzip(level) => format!("gzip -{level} (in process)"),
             Self::Zstd(level) => format!("zstd -{level} (in process)"),
-            Self::Program(path, _) => shown(path),
+            Self::Program(path, _) => shown(path).to_string(),
         }
     }
 }
@@ -148,12 +151,11 @@ fn publish(
     file: &File,
     (source, stat): (&File, &Stat),
 ) -> io::Result<()> {
-    site::give(file, stat, Some(source))?;
+    site::give(file, stat, Some(source), Acl::Kept)?;
     site::keep_times(file, stat);
     file.sync_all()?;
     common::failpoint!("compressed")?;
-    make_room(run.now, dir, target)?;
-    dir.rename(hidden, dir, target)
+    run::place(run.now, (dir, hidden), dir, target)
 }
 
 fn write(run: &Press<'_>, method: &Method, path: &Path, from: &File, to: &File, cores: usize) -> Result<(), String> {
@@ -168,6 +170,7 @@ fn write(run: &Press<'_>, method: &Method, path: &Path, from: &File, to: &File, 
 type Packer = Box<dyn FnMut(&[u8]) -> io::Result<Vec<u8>>>;
 
 fn gzip(level: i32) -> io::Result<Packer> {
+    let level = if level == 6 { AS_GZIP_6 } else { level };
     let level = libdeflater::CompressionLvl::new(level).map_err(|_| io::Error::other("no such level"))?;
     let mut compressor = libdeflater::Compressor::new(level);
     Ok(Box::new(move |plain| {

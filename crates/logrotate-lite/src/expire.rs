@@ -31,7 +31,7 @@ pub struct Copy {
 /// Where the directory cannot be read.
 pub fn copies(dir: &Dir, names: &Names) -> std::io::Result<Vec<Copy>> {
     let mut copies = Vec::new();
-    for name in dir.names()? {
+    for name in dir.names(names.begin())? {
         if let Some(found) = names.read(&name)
             && let Some(stat) = dir.stat(&name)?
             && site::is_regular(&stat)
@@ -63,7 +63,8 @@ pub fn beyond(sizes: &[u64], most: u64) -> usize {
 
 /// Removes one copy.
 pub fn remove(run: &Run<'_>, dir: &Dir, name: &OsStr) -> Told {
-    let path = shown(&dir.join(name));
+    let path = dir.join(name);
+    let path = shown(&path);
     crate::tell!("removing old log {path}");
     if run.is_dry() {
         return Ok(());

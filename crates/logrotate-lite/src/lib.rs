@@ -17,7 +17,9 @@ mod config;
 mod decide;
 mod expire;
 mod glob;
+mod handles;
 mod hook;
+mod label;
 mod lease;
 mod mail;
 mod message;
@@ -45,7 +47,7 @@ use config::{Rules, Stanza};
 use decide::Force;
 use hook::{Here, Note};
 use jiff::Zoned;
-use message::{Also, Told, shown, why};
+use message::{Also, Shown, Told, shown, why};
 use report::Findings;
 use run::{Dry, How, Run};
 use state::{Locking, Missing, State};
@@ -103,7 +105,7 @@ fn listen(cli: &Cli) {
     match also {
         Ok(also) => message::also(also),
         Err(error) => {
-            let path = cli.log.as_deref().map(shown).unwrap_or_default();
+            let path = cli.log.as_deref().map_or_else(Shown::default, shown);
             error!("error opening log file {path}: {}", why(&error));
         }
     }
@@ -119,6 +121,7 @@ fn configuration(paths: &[PathBuf]) -> (Vec<Stanza>, Told) {
 }
 
 fn rotate(cli: &Cli, stanzas: &[Stanza], findings: &mut Findings<'_>) {
+    handles::raise();
     // Who ignores SIGCHLD when we are started would have us never learn how a child ended. No harm where it fails.
     drop(signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::new(AtomicBool::new(false))));
     let now = Zoned::now();
@@ -129,11 +132,11 @@ fn rotate(cli: &Cli, stanzas: &[Stanza], findings: &mut Findings<'_>) {
     };
     let _lock = match if cli.debug { Ok(None) } else { state::lock(&cli.state, locking) } {
         Ok(lock) => lock,
-        Err(failed) => return findings.locked(&shown(&cli.state), failed),
+        Err(failed) => return findings.locked(&shown(&cli.state).to_string(), failed),
     };
     let missing = if cli.debug { Missing::IsEmpty } else { Missing::IsAnError };
     let (state, read) = State::read(&cli.state, missing);
-    findings.state(&shown(&cli.state), read);
+    findings.state(&shown(&cli.state).to_string(), read);
     tell!("\nHandling {} logs", stanzas.len());
     let note = Note::beside(&cli.state);
     let mut turn = Turn { cli, now, how: how(cli), state, note: &note, owed: HashMap::new(), saved: Instant::now() };
@@ -180,11 +183,13 @@ impl Turn<'_> {
         let done = su::rotate(&run, &here, &su::Known { state: &self.state, owed: &self.owed });
         // In a child the paths are absolute; the order is the same.
         for (path, outcome) in stanza.files.iter().zip(&done.outcomes) {
-            let entry = stanza::entry(outcome, self.state.get(path), &self.now);
-            self.state.set(path.clone(), entry);
+            let known = self.state.get(path);
+            if outcome.known || known.is_some() {
+                self.state.set(path.clone(), stanza::entry(outcome, known, &self.now));
+            }
             findings.log(path, outcome, self.state.get(path), &self.now);
         }
-        findings.stanza(&shown(&stanza.pattern), &done);
+        findings.stanza(&shown(&stanza.pattern).to_string(), &done);
         let is_long = self.saved.elapsed() > SAVE_EVERY;
         if is_long && !self.cli.debug && done.outcomes.iter().any(|outcome| outcome.rotated) {
             // What fails here is said at the end.
@@ -198,7 +203,7 @@ impl Turn<'_> {
             return findings.end();
         }
         let written = self.state.write(&self.cli.state, &self.now);
-        findings.state(&shown(&self.cli.state), written);
+        findings.state(&shown(&self.cli.state).to_string(), written);
         if common::interrupt::requested().is_none() {
             self.note.settle();
         }

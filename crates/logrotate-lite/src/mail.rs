@@ -60,6 +60,7 @@ fn unpacked(run: &Run<'_>, mut command: Command, file: File) -> Result<(), Strin
             return piped(run, child::quiet(unpack), command, file);
         }
     };
+    crate::handles::restore(&mut command);
     let mut mailer = command.stdin(Stdio::piped()).process_group(0).spawn().map_err(|error| why(&error))?;
     let pipe = mailer.stdin.take();
     let feeder = std::thread::spawn(move || {
@@ -80,6 +81,7 @@ fn piped(run: &Run<'_>, mut unpack: Command, mut command: Command, file: File) -
     use std::os::unix::process::CommandExt as _;
     let (reader, writer) = io::pipe().map_err(|error| why(&error))?;
     unpack.stdin(file).stdout(writer).stderr(Stdio::inherit());
+    crate::handles::restore(&mut unpack);
     let mut unpacker =
         unpack.process_group(0).spawn().map_err(|error| format!("uncompress command: {}", why(&error)))?;
     drop(unpack);

@@ -10,6 +10,7 @@
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -133,8 +134,18 @@ pub fn syslog() -> io::Result<UnixDatagram> {
 }
 
 /// A path or a name as it is said: no control character of it reaches a terminal (THREATS G11).
-pub fn shown(name: &(impl AsRef<OsStr> + ?Sized)) -> String {
-    common::text::visible(&common::text::bytes(name.as_ref().as_bytes()))
+pub fn shown(name: &(impl AsRef<OsStr> + ?Sized)) -> Shown<'_> {
+    Shown(name.as_ref())
+}
+
+/// A name on its way into a message; most messages are never heard.
+#[derive(Clone, Copy, Default)]
+pub struct Shown<'a>(&'a OsStr);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&common::text::visible(&common::text::bytes(self.0.as_bytes())))
+    }
 }
 
 /// The cause in the system's own words, without its number.
@@ -181,8 +192,8 @@ mod tests {
 
     #[test]
     fn a_name_cannot_move_the_cursor() {
-        assert_eq!(shown("a\u{1b}[2J\n"), "a\\u001b[2J\\n");
-        assert_eq!(shown(OsStr::from_bytes(b"caf\xe9")), "caf\\xe9");
+        assert_eq!(shown("a\u{1b}[2J\n").to_string(), "a\\u001b[2J\\n");
+        assert_eq!(shown(OsStr::from_bytes(b"caf\xe9")).to_string(), "caf\\xe9");
     }
 
     #[test]

@@ -80,6 +80,11 @@ impl Names {
         Ok(Self { base, extension, compressed, start: rules.start, date })
     }
 
+    /// What the names of all copies begin with.
+    pub fn begin(&self) -> &[u8] {
+        &self.base
+    }
+
     /// A plain copy by its number.
     pub fn number(&self, number: u64) -> OsString {
         OsString::from_vec([self.base.as_slice(), b".", number.to_string().as_bytes(), &self.extension].concat())

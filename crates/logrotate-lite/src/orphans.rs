@@ -34,7 +34,7 @@ fn prune_in(run: &Run<'_>, logs: &Path, patterns: &BTreeSet<&OsStr>) -> Told {
         tell!("{} is not there: no copies to prune", shown(&copies));
         return Ok(());
     };
-    let names = old.names().map_err(|error| {
+    let names = old.names(b"").map_err(|error| {
         error!("cannot read {}: {}", shown(&copies), why(&error));
         Failed
     })?;

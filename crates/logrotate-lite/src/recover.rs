@@ -75,6 +75,9 @@ fn found(run: &Run<'_>, site: &Site) -> io::Result<Source> {
 
 /// A regular file with one name that belongs to us.
 fn is_ours(site: &Site, name: &OsStr) -> io::Result<bool> {
+    if site.dir.lacks(name) {
+        return Ok(false);
+    }
     let us = rustix::process::geteuid().as_raw();
     let stat = site.dir.stat(name)?;
     // The log that was taken away belongs to its writer; one that is new belongs to us or to whom `create` gives it.

@@ -57,7 +57,7 @@ impl<'a> Findings<'a> {
             (false, _, true) => format!("rotated, {}", outcome.reason),
             (false, _, false) => outcome.reason.clone(),
         };
-        let mut item = Item::new(shown(path), status, message)
+        let mut item = Item::new(shown(path).to_string(), status, message)
             .with(DUE, Value::Flag(outcome.due))
             .with(ROTATED, Value::Flag(outcome.rotated));
         if !outcome.failed {

@@ -15,8 +15,8 @@ use crate::config::Keep;
 use crate::expire::{self, Refused};
 use crate::message::{Failed, Told, shown, why};
 use crate::names::{Age, Names};
-use crate::run::Run;
-use crate::site::{self, Dir};
+use crate::run::{self, Run};
+use crate::site::{self, Acl, Dir};
 use crate::work::{Site, Source, Work};
 use crate::{error, fail, mail, tell, truncate, warn};
 use common::failpoint;
@@ -46,7 +46,6 @@ pub fn prepare(run: &Run<'_>, work: &mut Work<'_>) -> Told {
     if rules.delaycompress && !rules.compress {
         warn!("delayed compression for log file {log} ignored since compression is disabled");
     }
-    compress_earlier(run, &site.old, &names)?;
     match &names.date {
         Some(_) => by_date(run, work, &site, &names)?,
         None => by_number(run, work, &site, &names)?,
@@ -56,10 +55,11 @@ pub fn prepare(run: &Run<'_>, work: &mut Work<'_>) -> Told {
 }
 
 /// Compresses what is plain: the last copy with `delaycompress`, else what a killed run did not come to.
-fn compress_earlier(run: &Run<'_>, dir: &Dir, names: &Names) -> Told {
-    if !run.stanza.rules.compress {
-        return Ok(());
-    }
+pub fn compress_earlier(run: &Run<'_>, work: &mut Work<'_>, cores: usize) -> Told {
+    let Some(site) = work.site.as_ref().filter(|_| run.stanza.rules.compress) else { return Ok(()) };
+    // A name that cannot be made is said when the new copy needs one.
+    let Ok(names) = &Names::new(&site.name, &run.stanza.rules, run.now) else { return Ok(()) };
+    let dir = &*site.old;
     let plain: Vec<OsString> = match &names.date {
         None => vec![names.number(u64::from(names.start))],
         Some(_) => {
@@ -67,14 +67,14 @@ fn compress_earlier(run: &Run<'_>, dir: &Dir, names: &Names) -> Told {
         }
     };
     for name in plain {
-        match dir.stat(&name) {
+        match if dir.lacks(&name) { Ok(None) } else { dir.stat(&name) } {
             Ok(Some(stat)) if is_compressed_already(run, dir, &name, names, &stat) => {
                 tell!("{} is compressed already: a killed run did not come to removing it", shown(&dir.join(&name)));
                 if !run.is_dry() {
                     expire::dispose(run, dir, &name, None).map_err(|Refused(_)| Failed)?;
                 }
             }
-            Ok(Some(_)) => compress_one(run, dir, &name, names, run.how.cores)?,
+            Ok(Some(_)) => compress_one(run, dir, &name, names, cores)?,
             Ok(None) => tell!("previous log {} does not exist", shown(&dir.join(&name))),
             Err(error) => error!("cannot stat {}: {}", shown(&dir.join(&name)), why(&error)),
         }
@@ -137,31 +137,32 @@ fn by_number(run: &Run<'_>, work: &mut Work<'_>, site: &Site, names: &Names) -> 
     let copy = |number: u64| names.compressed(&names.number(number));
     for number in (start..start + count).rev() {
         let (old, new) = (copy(number), copy(number + 1));
-        let path = shown(&site.old.join(&old));
+        if site.old.lacks(&old) {
+            tell!("old log {} does not exist", shown(&site.old.join(&old)));
+            continue;
+        }
+        let (path, new_path) = (site.old.join(&old), site.old.join(&new));
+        let (path, new_path) = (shown(&path), shown(&new_path));
         if run.stanza.rules.maxage_days > 0 && expired(run, work, &site.old, &old)? {
             continue;
         }
-        tell!(
-            "renaming {path} to {} (rotatecount {count}, logstart {start}, i {number}), ",
-            shown(&site.old.join(&new))
-        );
+        tell!("renaming {path} to {new_path} (rotatecount {count}, logstart {start}, i {number}), ");
         if run.is_dry() {
             continue;
         }
         match site.old.rename(&old, &site.old, &new) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => tell!("old log {path} does not exist"),
-            Err(error) => {
-                return fail!("error renaming {path} to {}: {}", shown(&site.old.join(&new)), why(&error));
-            }
+            Err(error) => return fail!("error renaming {path} to {new_path}: {}", why(&error)),
         }
     }
     failpoint!("copies-moved").or_else(|error| fail!("{error}"))?;
     let out = copy(start + count);
     if run.stanza.rules.keep != Keep::Forever {
-        match site.old.stat(&out) {
-            Ok(Some(_)) => work.doomed.push(out),
-            _ => tell!("log {} doesn't exist -- won't try to dispose of it", shown(&site.old.join(&out))),
+        if !site.old.lacks(&out) && matches!(site.old.stat(&out), Ok(Some(_))) {
+            work.doomed.push(out);
+        } else {
+            tell!("log {} doesn't exist -- won't try to dispose of it", shown(&site.old.join(&out)));
         }
     }
     work.last_name = names.number(start);
@@ -203,8 +204,7 @@ pub fn place(run: &Run<'_>, work: &mut Work<'_>) -> Told {
         let to = if rules.renamecopy { &site.dir } else { &site.old };
         tell!("renaming {} to {}", shown(work.path), shown(&to.join(target)));
         if !run.is_dry() {
-            let moved = take_away(run, work, &site).and_then(|from| site.dir.rename(&from, to, target));
-            moved.or_else(|error| {
+            move_away(run, work, &site, (to, target)).or_else(|error| {
                 fail!("failed to rename {} to {}: {}", shown(work.path), shown(&to.join(target)), why(&error))
             })?;
         }
@@ -226,49 +226,65 @@ fn temporary(name: &OsStr) -> OsString {
     temporary
 }
 
-/// Takes the log away from its name and returns the name that its contents have then.
-fn take_away(run: &Run<'_>, work: &Work<'_>, site: &Site) -> io::Result<OsString> {
+/// Moves the log to its first copy's name; with `create` a new log is in its place at once.
+fn move_away(run: &Run<'_>, work: &Work<'_>, site: &Site, (to, target): (&Dir, &OsStr)) -> io::Result<()> {
     let rules = &run.stanza.rules;
+    let give_name = |from: &OsStr| match rules.renamecopy {
+        true => site.dir.rename(from, to, target),
+        false => run::place(run.now, (&site.dir, from), to, target),
+    };
     let hidden = site.hidden("rotating");
     if work.source == Source::TakenAway {
-        return Ok(hidden);
+        return give_name(&hidden);
     }
     if !rules.create || rules.copytruncate || rules.copy {
-        return Ok(site.name.clone());
+        return give_name(&site.name);
     }
-    let (_, new) = new_log(run, work, site, &hidden)?;
-    drop(new);
+    // A run that is killed in between leaves an empty copy. Where copies have numbers it moves up with the others; but a
+    // date would be taken for this day.
+    let is_direct = !rules.dateext && !rules.renamecopy;
+    let staged = if is_direct { (to, target) } else { (&*site.dir, &*hidden) };
+    new_log(run, work, site, staged)?;
     failpoint!("new-log-made")?;
-    match site.dir.exchange(&hidden, &site.name) {
+    match site.dir.exchange(&site.name, staged.0, staged.1) {
         Ok(()) => {
             failpoint!("logs-exchanged")?;
-            Ok(hidden)
+            if is_direct { Ok(()) } else { give_name(&hidden) }
         }
         // Not every file system can: then the log is missing for an instant, as it is with logrotate.
         Err(error) if matches!(error.raw_os_error(), Some(22 | 38 | 95)) => {
-            site.dir.rename(&site.name, &site.old, &work.last_name)?;
-            site.dir.rename(&hidden, &site.dir, &site.name)?;
-            Ok(work.last_name.clone())
+            if is_direct {
+                to.rename(target, &site.dir, &hidden)?;
+            }
+            give_name(&site.name)?;
+            site.dir.rename(&hidden, &site.dir, &site.name)
         }
-        Err(error) => Err(error),
+        Err(error) => {
+            drop(staged.0.remove(staged.1));
+            Err(error)
+        }
     }
 }
 
 /// Makes the log that comes after this one, complete with owner, mode and ACL.
-fn new_log(run: &Run<'_>, work: &Work<'_>, site: &Site, name: &OsStr) -> io::Result<(Stat, File)> {
+fn new_log(run: &Run<'_>, work: &Work<'_>, site: &Site, (dir, name): (&Dir, &OsStr)) -> io::Result<()> {
     let rules = &run.stanza.rules;
     let Some(mut like) = work.stat else { return Err(io::ErrorKind::NotFound.into()) };
     like.st_uid = rules.create_ownership.uid.unwrap_or(like.st_uid);
     like.st_gid = rules.create_ownership.gid.unwrap_or(like.st_gid);
     like.st_mode = rules.create_ownership.mode.unwrap_or(like.st_mode & 0o777);
-    let file = site.dir.create(name)?;
-    // A mode that was given stands for all there is to say about access; else the ACL of the log goes on.
-    let log = match rules.create_ownership.mode {
-        Some(_) => None,
-        None => site.dir.open_log(&site.name, site::Access::Read, run.hardlinks()).ok(),
+    let file = match dir.create(name) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            run::make_room(run.now, dir, name)?;
+            dir.create(name)?
+        }
+        made => made?,
     };
-    site::give(&file, &like, log.as_ref().map(|(log, _)| log)).inspect_err(|_| drop(site.dir.remove(name)))?;
-    Ok((like, file))
+    let acl = if rules.create_ownership.mode.is_some() { Acl::Dropped } else { Acl::Kept };
+    // What cannot be read, a FIFO perhaps, can be moved away all the same.
+    let log = site.dir.open_log(&site.name, site::Access::Read, run.hardlinks()).ok();
+    let given = site::give(&file, &like, log.as_ref().map(|(log, _)| log), acl);
+    given.inspect_err(|_| drop(dir.remove(name)))
 }
 
 /// Says which new log is made.
@@ -310,14 +326,28 @@ pub fn is_compressed_now(run: &Run<'_>) -> bool {
     rules.compress && !rules.delaycompress && !skipped
 }
 
+/// Compresses the new copy, which is left to [`remove_new`].
+pub fn compress_new(run: &Run<'_>, work: &mut Work<'_>, cores: usize) -> Told {
+    let (Some(site), Some(names)) = (&work.site, &work.names) else { return Err(Failed) };
+    let target = names.compressed(&work.last_name);
+    work.plain = compress::compress(&Press::of(run), &site.old, &work.last_name, &target, cores)?;
+    Ok(())
+}
+
+/// Removes the new copy, which is compressed.
+pub fn remove_new(run: &Run<'_>, work: &mut Work<'_>) -> Told {
+    let Some(site) = work.site.clone() else { return Err(Failed) };
+    remove_plain(run, &site.old, &work.last_name, work.plain.take())
+}
+
 /// Compresses one plain copy and removes it.
-pub fn compress_one(run: &Run<'_>, dir: &Dir, name: &OsStr, names: &Names, cores: usize) -> Told {
+fn compress_one(run: &Run<'_>, dir: &Dir, name: &OsStr, names: &Names, cores: usize) -> Told {
     let open = compress::compress(&Press::of(run), dir, name, &names.compressed(name), cores)?;
     remove_plain(run, dir, name, open)
 }
 
 /// Removes what has been compressed.
-pub fn remove_plain(run: &Run<'_>, dir: &Dir, name: &OsStr, open: Option<File>) -> Told {
+fn remove_plain(run: &Run<'_>, dir: &Dir, name: &OsStr, open: Option<File>) -> Told {
     if run.is_dry() {
         return Ok(());
     }

@@ -3,17 +3,16 @@
 use crate::config::Stanza;
 use crate::decide::Force;
 use crate::error;
-use crate::message::{Failed, Told, shown, why};
+use crate::message::{Failed, Shown, Told, shown, why};
 use crate::site::{Dir, Hardlinks};
 use crate::writers::Writer;
 use jiff::Zoned;
-use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Whether anything is done.
@@ -44,7 +43,7 @@ pub struct How {
 pub type Begun<'a> = (&'a Path, u64);
 
 /// What is done where the privileges are: the parent of a process that gave up its own.
-pub trait Host {
+pub trait Host: Sync {
     /// Runs a script of the stanza, with `$1` and perhaps `$2`.
     ///
     /// # Errors
@@ -65,13 +64,15 @@ pub struct Run<'a> {
     pub host: &'a (dyn Host + 'a),
     /// How to work.
     pub how: &'a How,
-    writers: OnceCell<HashMap<PathBuf, Vec<Writer>>>,
+    /// The directories of its logs, for as long as it is worked on.
+    pub dirs: Dirs,
+    writers: OnceLock<HashMap<PathBuf, Vec<Writer>>>,
 }
 
 impl<'a> Run<'a> {
     /// A stanza that is about to be worked on.
     pub fn new(stanza: &'a Stanza, now: &'a Zoned, host: &'a (dyn Host + 'a), how: &'a How) -> Self {
-        Self { stanza, now, host, how, writers: OnceCell::new() }
+        Self { stanza, now, host, how, dirs: Dirs::default(), writers: OnceLock::new() }
     }
 
     /// Who writes to a log; looked up once for all logs of the stanza, when the first is cut.
@@ -99,7 +100,7 @@ impl Run<'_> {
     /// Why it failed.
     pub fn script(&self, body: &OsStr, first: &OsStr, second: Option<&OsStr>) -> Result<(), String> {
         if self.is_dry() {
-            let second = second.map(shown).unwrap_or_default();
+            let second = second.map_or_else(Shown::default, shown);
             crate::tell!(
                 "running script with args {} {second}: \"{}\"",
                 shown(first),
@@ -107,7 +108,24 @@ impl Run<'_> {
             );
             return Ok(());
         }
+        // It may make and move what it likes.
+        self.dirs.forget_listings();
         self.host.script(body, first, second)
+    }
+}
+
+/// Gives a file its final name; what has that name already is moved away, never replaced.
+///
+/// # Errors
+///
+/// As renameat2(2).
+pub fn place(now: &Zoned, from: (&Dir, &OsStr), dir: &Dir, name: &OsStr) -> io::Result<()> {
+    match from.0.rename_new(from.1, dir, name) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            make_room(now, dir, name)?;
+            from.0.rename_new(from.1, dir, name)
+        }
+        renamed => renamed,
     }
 }
 
@@ -117,9 +135,6 @@ impl Run<'_> {
 ///
 /// As renameat(2).
 pub fn make_room(now: &Zoned, dir: &Dir, name: &OsStr) -> io::Result<()> {
-    if dir.stat(name)?.is_none() {
-        return Ok(());
-    }
     let stamp = now.strftime("-%Y%m%d%H.backup").to_string();
     let backup = OsString::from_vec([name.as_bytes(), stamp.as_bytes()].concat());
     error!("destination {} already exists, renaming to {}", shown(&dir.join(name)), shown(&dir.join(&backup)));
@@ -128,34 +143,51 @@ pub fn make_room(now: &Zoned, dir: &Dir, name: &OsStr) -> io::Result<()> {
 
 /// Directories that are open, so that a thousand logs in one need one handle.
 #[derive(Default)]
-pub struct Dirs(RefCell<HashMap<PathBuf, Rc<Dir>>>);
+pub struct Dirs(Mutex<Open>);
+
+#[derive(Default)]
+struct Open {
+    dirs: HashMap<PathBuf, Arc<Dir>>,
+    /// From how many on those are closed in which no log is at work.
+    many: usize,
+}
 
 impl Dirs {
-    /// Not so many that handles run out.
-    const MOST: usize = 200;
+    /// How many stay open though no log is at work there.
+    const IDLE: usize = 200;
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     /// Opens a directory, or hands out the handle that there is.
     ///
     /// # Errors
     ///
     /// As [`Dir::open`].
-    pub fn open(&self, path: &Path) -> io::Result<Rc<Dir>> {
-        let mut known = self.0.borrow_mut();
-        if let Some(dir) = known.get(path) {
-            return Ok(Rc::clone(dir));
+    pub fn open(&self, path: &Path) -> io::Result<Arc<Dir>> {
+        let mut open = self.lock();
+        if let Some(dir) = open.dirs.get(path) {
+            return Ok(Arc::clone(dir));
         }
-        let dir = Rc::new(Dir::open(path)?);
-        if known.len() >= Self::MOST {
-            known.clear();
+        if open.dirs.len() >= open.many.max(Self::IDLE) {
+            open.dirs.retain(|_, dir| Arc::strong_count(dir) > 1);
+            open.many = 2 * open.dirs.len();
         }
-        known.insert(path.to_owned(), Rc::clone(&dir));
+        let dir = Arc::new(Dir::open(path)?);
+        open.dirs.insert(path.to_owned(), Arc::clone(&dir));
         Ok(dir)
+    }
+
+    /// Forgets what was listed.
+    pub fn forget_listings(&self) {
+        self.lock().dirs.values().for_each(|dir| dir.forget_listing());
     }
 
     /// Makes what was renamed durable.
     pub fn sync(&self) -> Told {
         let mut result = Ok(());
-        for dir in self.0.borrow().values() {
+        for dir in self.lock().dirs.values() {
             if let Err(error) = dir.sync() {
                 error!("cannot write {}: {}", shown(dir.path()), why(&error));
                 result = Err(Failed);

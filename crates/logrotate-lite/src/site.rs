@@ -7,12 +7,15 @@
 use crate::glob::is_trusted_owner;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
+use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// As many links as the kernel follows, too.
 const MOST_LINKS: usize = 40;
@@ -25,6 +28,8 @@ const ACL: &str = "system.posix_acl_access";
 pub struct Dir {
     fd: OwnedFd,
     path: PathBuf,
+    /// The names in it, where many of them are asked for; see [`Dir::list`].
+    listing: Mutex<Option<BTreeSet<OsString>>>,
 }
 
 /// What a log is opened for.
@@ -84,7 +89,42 @@ impl Dir {
             Err(Errno::ACCESS) => at,
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { fd, path: path.to_owned() })
+        Ok(Self { fd, path: path.to_owned(), listing: Mutex::default() })
+    }
+
+    /// Reads all names at once, so that of a thousand logs each need not ask for copies that are not there.
+    ///
+    /// What we do ourselves is noted. What others do meanwhile is not, so no file is ever replaced on the strength of
+    /// this: see [`Dir::rename_new`].
+    pub fn list(&self) {
+        // Where it cannot be read, each name is asked for.
+        *self.listing() = self.read_names().ok().map(BTreeSet::from_iter);
+    }
+
+    /// Forgets the listing: from now on each name is asked for.
+    pub fn forget_listing(&self) {
+        *self.listing() = None;
+    }
+
+    /// Whether there is a listing, and the name is not in it.
+    pub fn lacks(&self, name: &OsStr) -> bool {
+        self.listing().as_ref().is_some_and(|names| !names.contains(name))
+    }
+
+    fn listing(&self) -> MutexGuard<'_, Option<BTreeSet<OsString>>> {
+        self.listing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn noted(&self, name: &OsStr) {
+        if let Some(names) = &mut *self.listing() {
+            names.insert(name.to_owned());
+        }
+    }
+
+    fn noted_gone(&self, name: &OsStr) {
+        if let Some(names) = &mut *self.listing() {
+            names.remove(name);
+        }
     }
 
     /// The path it was opened by, for messages.
@@ -146,7 +186,9 @@ impl Dir {
     pub fn create(&self, name: &OsStr) -> io::Result<File> {
         one_component(name)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))?.into())
+        let file = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))?;
+        self.noted(name);
+        Ok(file.into())
     }
 
     /// Renames, also into another directory; what has the new name is replaced.
@@ -157,7 +199,34 @@ impl Dir {
     pub fn rename(&self, from: &OsStr, to_dir: &Self, to: &OsStr) -> io::Result<()> {
         one_component(from)?;
         one_component(to)?;
-        Ok(rustix::fs::renameat(&self.fd, from, &to_dir.fd, to)?)
+        rustix::fs::renameat(&self.fd, from, &to_dir.fd, to)?;
+        self.noted_gone(from);
+        to_dir.noted(to);
+        Ok(())
+    }
+
+    /// Renames to a name that must be free.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`, and as renameat2(2).
+    pub fn rename_new(&self, from: &OsStr, to_dir: &Self, to: &OsStr) -> io::Result<()> {
+        one_component(from)?;
+        one_component(to)?;
+        match rustix::fs::renameat_with(&self.fd, from, &to_dir.fd, to, RenameFlags::NOREPLACE) {
+            Ok(()) => {}
+            // Not every file system can: then it is looked at first.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                return match to_dir.stat(to)? {
+                    Some(_) => Err(Errno::EXIST.into()),
+                    None => self.rename(from, to_dir, to),
+                };
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.noted_gone(from);
+        to_dir.noted(to);
+        Ok(())
     }
 
     /// Lets two names change places, in one instant.
@@ -165,10 +234,10 @@ impl Dir {
     /// # Errors
     ///
     /// As renameat2(2); not every file system can.
-    pub fn exchange(&self, one: &OsStr, other: &OsStr) -> io::Result<()> {
+    pub fn exchange(&self, one: &OsStr, dir: &Self, other: &OsStr) -> io::Result<()> {
         one_component(one)?;
         one_component(other)?;
-        Ok(rustix::fs::renameat_with(&self.fd, one, &self.fd, other, RenameFlags::EXCHANGE)?)
+        Ok(rustix::fs::renameat_with(&self.fd, one, &dir.fd, other, RenameFlags::EXCHANGE)?)
     }
 
     /// Removes a name; `false` where it was gone already.
@@ -179,18 +248,33 @@ impl Dir {
     pub fn remove(&self, name: &OsStr) -> io::Result<bool> {
         one_component(name)?;
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.noted_gone(name);
+                Ok(true)
+            }
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// The names in it, unsorted.
+    /// The names in it that begin so, unsorted.
     ///
     /// # Errors
     ///
     /// As getdents(2).
-    pub fn names(&self) -> io::Result<Vec<OsString>> {
+    pub fn names(&self, begin: &[u8]) -> io::Result<Vec<OsString>> {
+        let is_one = |name: &&OsString| name.as_bytes().starts_with(begin);
+        if let Some(names) = &*self.listing() {
+            let from = OsStr::from_bytes(begin);
+            let from = (Bound::Included(from), Bound::Unbounded);
+            return Ok(names.range::<OsStr, _>(from).take_while(is_one).cloned().collect());
+        }
+        let mut names = self.read_names()?;
+        names.retain(|name| is_one(&name));
+        Ok(names)
+    }
+
+    fn read_names(&self) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.fd)? {
             let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
@@ -251,12 +335,25 @@ fn one_component(name: &OsStr) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a new file owner, ACL and mode of another one, in the order that never shows it to anybody else (THREATS L4).
+/// Whether a file's ACL goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acl {
+    /// It does.
+    Kept,
+    /// A mode that was given stands for all there is to say about access.
+    Dropped,
+}
+
+/// Gives a new file the SELinux label and perhaps the ACL of another one, and owner and mode as they are said, in the order
+/// that never shows it to anybody else (THREATS L4).
 ///
 /// # Errors
 ///
 /// As fchown(2) and fchmod(2). Only root gives files away.
-pub fn give(file: &File, like: &Stat, acl_of: Option<&File>) -> io::Result<()> {
+pub fn give(file: &File, like: &Stat, source: Option<&File>, acl: Acl) -> io::Result<()> {
+    if let Some(source) = source {
+        crate::label::copy(source, file);
+    }
     let is = rustix::fs::fstat(file)?;
     if rustix::process::geteuid().is_root() && (is.st_uid, is.st_gid) != (like.st_uid, like.st_gid) {
         rustix::fs::fchown(file, Some(Uid::from_raw(like.st_uid)), Some(Gid::from_raw(like.st_gid)))?;
@@ -265,7 +362,7 @@ pub fn give(file: &File, like: &Stat, acl_of: Option<&File>) -> io::Result<()> {
     if mode != is.st_mode & 0o7777 {
         rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
     }
-    if let Some(source) = acl_of {
+    if let Some(source) = source.filter(|_| acl == Acl::Kept) {
         copy_acl(source, file)?;
     }
     Ok(())

@@ -5,17 +5,18 @@
 
 use crate::config::Keep;
 use crate::message::{Failed, Told, shown};
-use crate::run::{Dirs, Run};
+use crate::run::Run;
 use crate::state::{Entry, State};
 use crate::work::{Copies, Work};
-use crate::{compress, error, rotate as one, tell};
+use crate::{error, rotate as one, tell};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// From how many logs in one directory on it is faster to read all names in it.
+const LISTED_FROM: usize = 8;
 
 /// What came of one log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +25,8 @@ pub struct Outcome {
     pub path: OsString,
     /// Whether it exists: then the state file keeps it.
     pub exists: bool,
+    /// Whether the state file hears of it.
+    pub known: bool,
     /// Whether it was due.
     pub due: bool,
     /// Whether its contents are in a copy now, and nothing needs to be tried again.
@@ -62,22 +65,26 @@ pub fn rotate(run: &Run<'_>, state: &State, owed: &HashMap<PathBuf, u64>) -> Res
         result.errors = crate::message::take_errors();
         return result;
     }
-    let dirs = Dirs::default();
     let mut logs: Vec<Work<'_>> = run.stanza.files.iter().map(|path| Work::new(path)).collect();
     let copies = Copies::of(run);
+    list_large_directories(run);
     for log in &mut logs {
         let known = state.get(log.path);
-        if log.consider(run, &dirs, known, &copies).is_err() {
+        if log.consider(run, known, &copies).is_err() {
             log.failed = true;
             "failed".clone_into(&mut log.reason);
         }
         log.owe(owed.get(log.path).copied());
+        if !log.due {
+            // A thousand directories in which nothing is to be done need no handle.
+            log.site = None;
+        }
         log.errors.append(&mut crate::message::take_errors());
     }
     result.failed |= logs.iter().any(|log| log.failed);
     result.failed |= steps(run, &mut logs, result.failed).is_err();
     if !run.is_dry() && logs.iter().any(|log| log.due) {
-        result.failed |= dirs.sync().is_err();
+        result.failed |= run.dirs.sync().is_err();
     }
     result.errors = crate::message::take_errors();
     result.failed |= logs.iter().any(|log| log.failed);
@@ -85,10 +92,22 @@ pub fn rotate(run: &Run<'_>, state: &State, owed: &HashMap<PathBuf, u64>) -> Res
     result
 }
 
+/// Reads the names where several logs lie together, so that not every log asks for every copy it might have.
+fn list_large_directories(run: &Run<'_>) {
+    let parents = run.stanza.files.chunk_by(|one, other| one.parent() == other.parent());
+    for parent in parents.filter(|files| files.len() >= LISTED_FROM).filter_map(|files| files[0].parent()) {
+        // Where it cannot be opened, its logs will say so.
+        if let Ok(dir) = run.dirs.open(parent) {
+            dir.list();
+        }
+    }
+}
+
 fn outcome(run: &Run<'_>, log: Work<'_>) -> Outcome {
     Outcome {
         path: log.path.into(),
         exists: log.stat.is_some(),
+        known: log.known,
         due: log.due,
         rotated: log.rotated && !run.is_dry(),
         reason: log.reason,
@@ -131,6 +150,9 @@ fn steps(run: &Run<'_>, logs: &mut [Work<'_>], failed: bool) -> Told {
     if run.stanza.rules.sharedscripts {
         result = result.and(together(run, logs, failed));
     } else {
+        if scripts.pre.is_none() {
+            compress_earlier(run, logs);
+        }
         for log in logs.iter_mut() {
             // Once we are asked to stop no script runs any more, and no daemon would be told of a rotation.
             if let Err(stopped) = common::interrupt::check() {
@@ -159,6 +181,18 @@ fn is_run(which: &str, active: bool) -> bool {
     active
 }
 
+/// Compresses what the last run left plain.
+fn compress_earlier(run: &Run<'_>, logs: &mut [Work<'_>]) {
+    if !run.stanza.rules.compress {
+        return;
+    }
+    let cores = run.how.cores;
+    match run.stanza.rules.scripts.preremove {
+        None => press(run, logs.iter_mut(), one::compress_earlier),
+        Some(_) => logs.iter_mut().for_each(|log| log.step(|log| one::compress_earlier(run, log, cores))),
+    }
+}
+
 /// One log with its own scripts.
 fn alone(run: &Run<'_>, log: &mut Work<'_>) -> Told {
     if log.failed || !log.runs_scripts() {
@@ -174,7 +208,12 @@ fn alone(run: &Run<'_>, log: &mut Work<'_>) -> Told {
             return Err(Failed);
         }
     }
-    log.step(|log| one::prepare(run, log));
+    if scripts.pre.is_some() {
+        log.step(|log| one::compress_earlier(run, log, run.how.cores));
+    }
+    if !log.failed {
+        log.step(|log| one::prepare(run, log));
+    }
     if !log.failed {
         log.step(|log| one::place(run, log));
         one::tell_created(run, log);
@@ -209,6 +248,10 @@ fn together(run: &Run<'_>, logs: &mut [Work<'_>], mut failed: bool) -> Told {
         return Err(Failed);
     }
     script("prerotate", &scripts.pre, &mut failed);
+    if !failed {
+        compress_earlier(run, logs);
+    }
+    failed |= logs.iter().any(|log| log.failed);
     for step in [one::prepare as fn(&Run<'_>, &mut Work<'_>) -> Told, one::place] {
         for log in logs.iter_mut() {
             if !failed {
@@ -232,59 +275,36 @@ fn settle(run: &Run<'_>, logs: &mut [Work<'_>], failed: bool) {
     }
     todo.retain(|log| !log.failed);
     if one::is_compressed_now(run) {
-        compress_all(run, &mut todo);
+        press(run, todo.iter_mut().map(|log| &mut **log), one::compress_new);
+        // Only what is compressed may go; one after the other, because a script may have a say in it.
+        todo.retain(|log| !log.failed);
+        todo.iter_mut().for_each(|log| log.step(|log| one::remove_new(run, log)));
     }
     for log in todo.into_iter().filter(|log| !log.failed) {
         log.step(|log| one::finish(run, log));
     }
 }
 
-/// What one thread has compressed: the plain copy, still open, or errors.
-type Compressed = (Told<Option<File>>, Vec<String>);
-
-/// Compresses the new copies: several at once, and where there are fewer than cores, each on several.
-fn compress_all(run: &Run<'_>, logs: &mut [&mut Work<'_>]) {
-    struct Job<'a> {
-        dir: &'a crate::site::Dir,
-        name: OsString,
-        target: OsString,
-    }
-    let jobs: Vec<Job<'_>> = logs
-        .iter()
-        .filter_map(|log| {
-            let (site, names) = (log.site.as_ref()?, log.names.as_ref()?);
-            let target = names.compressed(&log.last_name);
-            Some(Job { dir: &site.old, name: log.last_name.clone(), target })
-        })
-        .collect();
-    let threads = run.how.cores.min(jobs.len());
-    let cores = run.how.cores / threads.max(1);
-    let results: Vec<Mutex<Option<Compressed>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
-    let next = AtomicUsize::new(0);
-    let press = compress::Press::of(run);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let place = next.fetch_add(1, Ordering::Relaxed);
-                    let (Some(job), Some(result)) = (jobs.get(place), results.get(place)) else { break };
-                    let told = compress::compress(&press, job.dir, &job.name, &job.target, cores.max(1));
-                    let done = Some((told, crate::message::take_errors()));
-                    *result.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = done;
-                }
-            });
+/// Compresses files of many logs: several at once, and where there are fewer than cores, each on several.
+fn press<'a: 'b, 'b>(
+    run: &Run<'_>,
+    logs: impl ExactSizeIterator<Item = &'b mut Work<'a>> + Send,
+    step: impl Fn(&Run<'_>, &mut Work<'_>, usize) -> Told + Sync,
+) {
+    let threads = run.how.cores.min(logs.len()).max(1);
+    let logs = Mutex::new(logs);
+    let next = || logs.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some(log) = next() {
+            log.step(|log| step(run, log, run.how.cores / threads));
         }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
     });
-    let results = results.into_iter().map(|result| result.into_inner().unwrap_or_default());
-    for (log, result) in logs.iter_mut().zip(results) {
-        let (told, mut errors) = result.unwrap_or((Err(Failed), Vec::new()));
-        log.errors.append(&mut errors);
-        log.step(|log| {
-            let open = told?;
-            let Some(site) = log.site.clone() else { return Err(Failed) };
-            one::remove_plain(run, &site.old, &log.last_name, open)
-        });
-    }
 }
 
 /// What the stanza is about, in logrotate's words.

@@ -8,6 +8,7 @@
 //! A line that cannot be read is left out with an error and the others count. It is replaced as a whole, after fsync.
 
 use crate::message::{Failed, Told, reason, shown, why};
+use crate::site::Acl;
 use crate::{error, fail, tell, warn};
 use jiff::Zoned;
 use jiff::civil::{Date, DateTime};
@@ -63,7 +64,7 @@ impl State {
                 return (Self::default(), fail!("error opening state file {}: {}", shown(path), why(&error)));
             }
         };
-        Self::parse(BufReader::new(file), &shown(path))
+        Self::parse(BufReader::new(file), &shown(path).to_string())
     }
 
     fn parse(mut text: impl io::BufRead, name: &str) -> (Self, Told) {
@@ -127,7 +128,7 @@ impl State {
             let mut stat = rustix::fs::fstat(old)?;
             let was_public = stat.st_mode & 0o004 != 0;
             stat.st_mode &= !0o007;
-            crate::site::give(&file, &stat, (!was_public).then_some(old))?;
+            crate::site::give(&file, &stat, Some(old), if was_public { Acl::Dropped } else { Acl::Kept })?;
             file.sync_all()?;
             dir.rename(&temporary, &dir, &name)?;
             dir.sync()

@@ -87,7 +87,9 @@ fn failed() -> Done {
 }
 
 fn in_child(run: &Run<'_>, here: &Here<'_>, known: &Known<'_>) -> anyhow::Result<Done> {
-    let mut child = Command::new("/proc/self/exe")
+    let mut command = Command::new("/proc/self/exe");
+    crate::handles::restore(&mut command);
+    let mut child = command
         .arg("--su-worker")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -181,6 +183,7 @@ fn send(to: &mut impl io::Write, what: &impl Serialize) -> anyhow::Result<()> {
 pub fn work() -> anyhow::Result<()> {
     let mut line = String::new();
     io::stdin().read_line(&mut line).context("cannot read the order")?;
+    crate::handles::raise();
     let order: Order = serde_json::from_str(&line).context("cannot read the order")?;
     give_up(order.stanza.rules.su.context("an order without su")?)?;
     message::also(message::Also::Parent(tell_parent));

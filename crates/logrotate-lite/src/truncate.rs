@@ -12,8 +12,8 @@
 use crate::collapse::{self, Cut};
 use crate::lease::Lease;
 use crate::message::{Failed, Told, shown, why};
-use crate::run::{Run, make_room};
-use crate::site::{self, Access};
+use crate::run::{self, Run};
+use crate::site::{self, Access, Acl};
 use crate::work::{Site, Source, Work};
 use crate::{fail, tell, warn};
 use common::failpoint;
@@ -45,8 +45,8 @@ pub enum Record {
 /// Copies the log, and with `copytruncate` cuts off what was copied.
 pub fn copy(run: &Run<'_>, work: &mut Work<'_>, site: &Site, copying: Copying) -> Told {
     let rules = &run.stanza.rules;
-    let target = shown(&site.old.join(&work.last_name));
-    let log = shown(work.path);
+    let target = site.old.join(&work.last_name);
+    let (log, target) = (shown(work.path), shown(&target));
     tell!("{}copying {log} to {target}", if copying == Copying::Skip { "skip " } else { "" });
     tell!("{} {log}", if rules.copytruncate { "truncating" } else { "Not truncating" });
     if run.is_dry() {
@@ -93,7 +93,7 @@ fn carry_out(run: &Run<'_>, work: &Work<'_>, site: &Site, copying: Copying) -> i
 
 /// Copies what is there, durably; returns how much that was.
 fn make(log: &File, copy: &File, stat: &Stat) -> io::Result<u64> {
-    site::give(copy, stat, Some(log))?;
+    site::give(copy, stat, Some(log), Acl::Kept)?;
     let mut copied = 0;
     // What is appended while we copy a large log is a small one, and so on.
     for _ in 0..8 {
@@ -185,8 +185,7 @@ fn tightly(site: &Site, log: &File, copy: &File) -> io::Result<()> {
 
 /// Gives the copy its name. What was noted is done.
 fn finish(run: &Run<'_>, site: &Site, name: &OsStr) -> io::Result<()> {
-    make_room(run.now, &site.old, name)?;
-    site.old.rename(&site.hidden("copying"), &site.old, name)?;
+    run::place(run.now, (&site.old, &site.hidden("copying")), &site.old, name)?;
     failpoint!("copy-named")?;
     forget(site);
     Ok(())
@@ -212,7 +211,8 @@ pub fn forget(site: &Site) {
 
 /// Copies a file that is out of the way already, under its final name (`renamecopy`).
 pub fn plain_copy(run: &Run<'_>, site: &Site, from: &OsStr, to: &OsStr) -> Told {
-    let paths = (shown(&site.dir.join(from)), shown(&site.old.join(to)));
+    let paths = (site.dir.join(from), site.old.join(to));
+    let paths = (shown(&paths.0), shown(&paths.1));
     tell!("copying {} to {}", paths.0, paths.1);
     tell!("Not truncating {}", paths.0);
     if run.is_dry() {
@@ -224,8 +224,7 @@ pub fn plain_copy(run: &Run<'_>, site: &Site, from: &OsStr, to: &OsStr) -> Told 
         site.old.remove(&hidden)?;
         let copy = site.old.create(&hidden)?;
         make(&log, &copy, &stat)?;
-        make_room(run.now, &site.old, to)?;
-        site.old.rename(&hidden, &site.old, to)
+        run::place(run.now, (&site.old, &hidden), &site.old, to)
     };
     copied().map_err(|error| {
         crate::error!("error copying {} to {}: {}", paths.0, paths.1, why(&error));

@@ -4,24 +4,25 @@ use crate::config::Ownership;
 use crate::decide::{self, Last, Look};
 use crate::message::{Failed, Told, shown, why};
 use crate::names::Names;
-use crate::run::{Dirs, Run};
+use crate::run::Run;
 use crate::site::{self, Dir};
 use crate::state::Entry;
 use crate::{error, fail, tell};
 use rustix::fs::{FileType, Stat};
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// A log's directories, open for all of its steps.
 #[derive(Clone, Debug)]
 pub struct Site {
     /// Where the log is.
-    pub dir: Rc<Dir>,
+    pub dir: Arc<Dir>,
     /// Where its copies are.
-    pub old: Rc<Dir>,
+    pub old: Arc<Dir>,
     /// Its name in its directory.
     pub name: OsString,
 }
@@ -68,8 +69,12 @@ pub struct Work<'a> {
     pub source: Source,
     /// The new copy's name.
     pub last_name: OsString,
+    /// The new copy, still open, when it has been compressed.
+    pub plain: Option<File>,
     /// Copies that go once the new one is safe, oldest first.
     pub doomed: Vec<OsString>,
+    /// Whether the state file hears of it.
+    pub known: bool,
     /// What was said to have failed.
     pub errors: Vec<String>,
 }
@@ -89,7 +94,9 @@ impl<'a> Work<'a> {
             names: None,
             source: Source::Live,
             last_name: OsString::new(),
+            plain: None,
             doomed: Vec::new(),
+            known: true,
             errors: Vec::new(),
         }
     }
@@ -119,21 +126,21 @@ impl<'a> Work<'a> {
 
     /// Does one step, unless an earlier one failed, and keeps what it said.
     pub fn step(&mut self, step: impl FnOnce(&mut Self) -> Told) {
-        if self.due && step(self).is_err() {
+        if self.due && !self.failed && step(self).is_err() {
             self.failed = true;
         }
         self.errors.append(&mut crate::message::take_errors());
     }
 
     /// Looks at the log and decides. `known` is what the state file says of it.
-    pub fn consider(&mut self, run: &Run<'_>, dirs: &Dirs, known: Option<Entry>, copies: &Copies<'_>) -> Told {
+    pub fn consider(&mut self, run: &Run<'_>, known: Option<Entry>, copies: &Copies<'_>) -> Told {
         let path = shown(self.path);
         tell!("considering log {path}");
         if copies.has(self.path) {
             tell!("  log {path} is a copy of another one that this pattern matches -- skipping");
             return self.not("it is a copy of another log that the pattern matches");
         }
-        if !self.find(run, dirs)? {
+        if !self.find(run)? {
             return Ok(());
         }
         let Some(site) = self.site.clone() else { return Ok(()) };
@@ -200,11 +207,11 @@ impl<'a> Work<'a> {
     }
 
     /// Opens the directories; `false` where there is nothing to rotate.
-    fn find(&mut self, run: &Run<'_>, dirs: &Dirs) -> Told<bool> {
+    fn find(&mut self, run: &Run<'_>) -> Told<bool> {
         let rules = &run.stanza.rules;
         let Some(name) = self.path.file_name() else { return fail!("stat of {} failed: no name", shown(self.path)) };
         let parent = self.path.parent().filter(|path| *path != Path::new("")).unwrap_or(Path::new("."));
-        let dir = match dirs.open(parent) {
+        let dir = match run.dirs.open(parent) {
             Ok(dir) => dir,
             Err(error) if error.kind() == ErrorKind::NotFound && rules.missingok => {
                 tell!("  log {} does not exist -- skipping", shown(self.path));
@@ -218,24 +225,25 @@ impl<'a> Work<'a> {
             refuse_insecure(self.path, &dir)?;
         }
         let old = match &rules.olddir {
-            Some(olddir) => self.olddir(run, dirs, &dir, parent, olddir)?,
-            None => Rc::clone(&dir),
+            // As with logrotate, its time begins when its copies have a place.
+            Some(olddir) => self.olddir(run, &dir, parent, olddir).inspect_err(|_| self.known = false)?,
+            None => Arc::clone(&dir),
         };
         self.site = Some(Site { dir, old, name: name.to_owned() });
         Ok(true)
     }
 
-    fn olddir(&self, run: &Run<'_>, dirs: &Dirs, dir: &Dir, parent: &Path, olddir: &OsStr) -> Told<Rc<Dir>> {
+    fn olddir(&self, run: &Run<'_>, dir: &Dir, parent: &Path, olddir: &OsStr) -> Told<Arc<Dir>> {
         let (rules, place) = (&run.stanza.rules, &run.stanza.place);
         let path = parent.join(olddir);
         let verify = |error: &std::io::Error| {
             error!("{place} error verifying olddir path {}: {}", shown(&path), why(error));
             Failed
         };
-        let old = match dirs.open(&path) {
+        let old = match run.dirs.open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound && rules.createolddir && !run.is_dry() => {
                 make_path(&path, &rules.olddir_ownership)?;
-                dirs.open(&path).map_err(|error| verify(&error))?
+                run.dirs.open(&path).map_err(|error| verify(&error))?
             }
             opened => opened.map_err(|error| verify(&error))?,
         };

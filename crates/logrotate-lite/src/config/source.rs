@@ -10,7 +10,7 @@ use crate::message::{Failed, Told, reason, shown, why};
 use crate::{error, fail, glob, tell, warn};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -119,7 +119,7 @@ impl Reader {
         match orders(path)? {
             Some(text) => {
                 tell!("reading config file {}", shown(path));
-                self.text(&text, &shown(path), rules)
+                self.text(&text, &shown(path).to_string(), rules)
             }
             None => Ok(()),
         }
@@ -210,7 +210,7 @@ impl Reader {
 
 /// The text of a file that may command us; `None` where there is nothing in it to obey.
 fn orders(path: &Path) -> Told<Option<Vec<u8>>> {
-    let name = shown(path);
+    let name = shown(path).to_string();
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     // NONBLOCK so that a FIFO cannot hold us before fstat has seen what it is.
     let file = match File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path) {
@@ -277,5 +277,5 @@ fn is_safe_parent(directory: &Path) -> bool {
 
 /// What the file of a configuration is called, for a log that none names.
 pub fn names(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| shown(OsStr::new(path))).collect::<Vec<_>>().join(" ")
+    paths.iter().map(|path| shown(path).to_string()).collect::<Vec<_>>().join(" ")
 }

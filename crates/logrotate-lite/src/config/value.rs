@@ -68,7 +68,7 @@ pub fn ownership(text: &[u8], form: Form, keyword: &str, was: Ownership) -> Resu
         ([mode, user, group], Form::ModeFirst) => (Some(mode), Some(user), Some(group)),
         _ => return Err(format!("extra arguments for {keyword}")),
     };
-    let show = |word: &OsString| crate::message::shown(word);
+    let show = |word: &OsString| crate::message::shown(word).to_string();
     let mut is = was;
     if let Some(group) = group {
         is.gid = Some(gid(group).ok_or_else(|| format!("unknown group '{}'", show(group)))?);
