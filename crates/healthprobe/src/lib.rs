@@ -11,6 +11,7 @@
 //! before they are reported. Nothing of it is here yet.
 
 mod blame;
+mod child;
 pub mod cli;
 mod found;
 mod item;
@@ -18,6 +19,7 @@ mod judge;
 mod kind;
 mod list;
 mod options;
+mod perfdata;
 mod schedule;
 mod target;
 
