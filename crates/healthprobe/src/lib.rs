@@ -16,11 +16,15 @@ pub mod cli;
 mod found;
 mod item;
 mod judge;
+mod kernel_clock;
 mod kind;
 mod list;
+mod mounts;
+mod net;
 mod options;
 mod perfdata;
 mod schedule;
+mod sibling;
 mod target;
 
 pub use cli::Cli;
