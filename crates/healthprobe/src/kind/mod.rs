@@ -8,6 +8,7 @@ mod cert;
 mod clock;
 mod command;
 mod disk;
+mod dns;
 mod env;
 mod file;
 mod http;
@@ -130,6 +131,7 @@ kinds! {
     Clock clock "clock"
     Command command "command"
     Disk disk "disk"
+    Dns dns "dns"
     Env env "env"
     File file "file"
     Http http "http"
