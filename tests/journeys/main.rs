@@ -14,6 +14,8 @@ mod disk;
 mod drop_old;
 mod fidelity;
 mod globals;
+mod healthprobe;
+mod healthprobe_systemd;
 mod killed;
 mod locks;
 mod logrotate;
