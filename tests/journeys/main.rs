@@ -15,6 +15,8 @@ mod drop_old;
 mod fidelity;
 mod globals;
 mod healthprobe;
+mod healthprobe_faults;
+mod healthprobe_http;
 mod healthprobe_systemd;
 mod killed;
 mod locks;
