@@ -266,11 +266,12 @@ fn the_metrics_are_taken_by_a_strict_reader() {
     let ran = with_targets(&dir, lines).args(["--write", "prometheus:all.prom"]).run();
 
     let text = fs::read_to_string(dir.join("all.prom")).unwrap();
-    let (mut family, mut seen) = (String::new(), std::collections::BTreeSet::new());
+    let (mut family, mut families, mut seen) =
+        (String::new(), std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             family = rest.split(' ').next().unwrap().to_owned();
-            assert!(seen.insert(family.clone()), "{family} twice\n{text}");
+            assert!(families.insert(family.clone()), "{family} twice\n{text}");
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
             assert_eq!(rest, format!("{family} gauge"));
         } else {
