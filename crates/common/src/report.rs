@@ -4,6 +4,9 @@
 //! keep their meaning within a major version.
 
 mod formats;
+mod measure;
+
+pub use measure::{Measure, Part, Unit};
 
 use crate::status::{Code, Status};
 use crate::text;
@@ -72,6 +75,12 @@ pub struct Item {
     pub busy: bool,
     /// Where it stands in the table that a terminal shows.
     pub row: Option<Row>,
+    /// What it is shown under; empty where a tool has no groups.
+    pub group: String,
+    /// Numbers whose names are known only when the tool runs, with the thresholds they were judged by.
+    pub measures: Vec<Measure>,
+    /// What the finding consists of, where one subject has several things to judge.
+    pub parts: Vec<Part>,
 }
 
 /// How an item is shown on a terminal, where lines are in columns and the most urgent come first.
@@ -97,6 +106,9 @@ impl Item {
             result: None,
             busy: false,
             row: None,
+            group: String::new(),
+            measures: Vec::new(),
+            parts: Vec::new(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The five formats of a report, each a pure function.
 
-use super::{Colour, Item, Key, Report, Show, Style, Value};
+use super::{Colour, Item, Key, Measure, Report, Show, Style, Value, measure};
 use crate::status::Status;
-use crate::{text, units};
+use crate::{text, threshold, units};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -72,8 +72,17 @@ impl Report {
         if !item.hints.is_empty() {
             object.insert("hints".into(), item.hints.clone().into());
         }
+        if !item.group.is_empty() {
+            object.insert("group".into(), item.group.clone().into());
+        }
         for (key, value) in &item.fields {
             object.insert(key.name.into(), json_value(value));
+        }
+        if !item.measures.is_empty() {
+            object.insert("measures".into(), measure::object(&item.measures));
+        }
+        if !item.parts.is_empty() {
+            object.insert("parts".into(), measure::array(&item.parts));
         }
         object
     }
@@ -154,6 +163,15 @@ impl Report {
                 let label = text::nagios(&label).replace('=', "_");
                 data.push(format!("'{label}'={number}{unit}"));
             }
+            let subject = if self.items.len() == 1 { String::new() } else { format!("{} ", item.subject) };
+            data.extend(item.measures.iter().map(|measure| measure.perfdata(&subject)));
+            for part in &item.parts {
+                // A part of one number is called after one of the two, not both.
+                data.extend(part.measures.iter().map(|measure| match measure.name == part.name {
+                    true => measure.perfdata(&subject),
+                    false => measure.perfdata(&format!("{subject}{} ", part.name)),
+                }));
+            }
         }
         data.join(" ")
     }
@@ -177,10 +195,19 @@ impl Report {
             for (label, key, value) in labelled(item, label) {
                 let Some((name, number)) = metric(key, value) else { continue };
                 let series = families.entry(format!("{tool}_{name}")).or_insert_with(|| (key.help, Vec::new()));
-                // One series that is there twice, and node_exporter drops the whole file.
-                if series.1.iter().all(|(taken, _)| *taken != label) {
-                    series.1.push((label, number));
-                }
+                add(&mut series.1, label, number);
+            }
+            for (label, measure) in measures(item, label) {
+                let (name, help) = measure.unit.of_metric();
+                let series = families.entry(format!("{tool}_{name}")).or_insert_with(|| (help, Vec::new()));
+                add(&mut series.1, label, number(measure));
+            }
+            for part in &item.parts {
+                let series = families.entry(format!("{tool}_part_status")).or_insert_with(|| {
+                    ("Of one of several things: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN", Vec::new())
+                });
+                let label = with_label(label, "part", &part.name);
+                add(&mut series.1, label, (part.status.code() as u8).to_string());
             }
         }
         for (name, (help, series)) in families {
@@ -195,6 +222,7 @@ impl Report {
         let mut measured: Vec<(String, &Item)> = Vec::new();
         for item in &self.items {
             let label = format!("{{subject=\"{}\"}}", text::prometheus(&item.subject));
+            let label = if item.group.is_empty() { label } else { with_label(&label, "group", &item.group) };
             match measured.iter_mut().find(|(taken, _)| *taken == label) {
                 Some((_, other)) if item.status > other.status => *other = item,
                 Some(_) => {}
@@ -216,6 +244,37 @@ fn metric(key: &Key, value: &Value) -> Option<(String, String)> {
         }
         Value::Flag(flag) => Some((key.name.to_owned(), u8::from(*flag).to_string())),
         Value::Text(_) | Value::Texts(_) | Value::Rows(_) => None,
+    }
+}
+
+/// One series that is there twice, and node_exporter drops the whole file.
+fn add(series: &mut Vec<Series>, label: String, number: String) {
+    if series.iter().all(|(taken, _)| *taken != label) {
+        series.push((label, number));
+    }
+}
+
+/// The labels of a series with one more.
+fn with_label(label: &str, name: &str, value: &str) -> String {
+    format!("{},{name}=\"{}\"}}", label.trim_end_matches('}'), text::prometheus(value))
+}
+
+/// The measures of an item and of its parts, each with the labels of its series.
+fn measures<'a>(item: &'a Item, label: &str) -> Vec<(String, &'a Measure)> {
+    let mut measures: Vec<_> =
+        item.measures.iter().map(|measure| (with_label(label, "measure", &measure.name), measure)).collect();
+    for part in &item.parts {
+        let label = with_label(label, "part", &part.name);
+        measures.extend(part.measures.iter().map(|measure| (with_label(&label, "measure", &measure.name), measure)));
+    }
+    measures
+}
+
+fn number(measure: &Measure) -> String {
+    match measure.unit {
+        super::Unit::Percent => threshold::decimal(measure.value / 100.0),
+        _ if measure.value.is_nan() => "NaN".to_owned(),
+        _ => threshold::decimal(measure.value),
     }
 }
 
