@@ -12,6 +12,7 @@
 
 mod blame;
 pub mod cli;
+mod database;
 mod found;
 mod item;
 mod judge;

@@ -1,5 +1,6 @@
 //! What a query of the operator yields, column by column: a number where its type is one, else text.
 
+use futures_util::TryStreamExt as _;
 use tokio_postgres::types::{FromSql, Kind, Type};
 use tokio_postgres::{Client, Error};
 
@@ -32,6 +33,8 @@ pub(crate) struct Rows {
     pub(crate) count: u64,
     /// All of the answer was read, so the session can go on.
     pub(crate) is_whole: bool,
+    /// Who asked is a superuser.
+    pub(crate) is_superuser: bool,
 }
 
 /// Sends one statement by the extended protocol, which takes no second one, and reads its answer. Without a name for the
@@ -42,13 +45,14 @@ pub(crate) struct Rows {
 /// What the server says.
 pub(super) async fn rows(client: &Client, statement: &str, most: usize) -> Result<Rows, Error> {
     let mut stream = std::pin::pin!(client.query_typed_raw(statement, Vec::<(String, Type)>::new()).await?);
-    let mut found = Rows { columns: Vec::new(), rows: Vec::new(), count: 0, is_whole: true };
-    while let Some(row) = next(&mut stream).await {
-        let row = row?;
+    let mut found = Rows { columns: Vec::new(), rows: Vec::new(), count: 0, is_whole: true, is_superuser: false };
+    while let Some(row) = stream.try_next().await? {
         found.count += 1;
         if found.rows.len() < most {
             found.columns = row.columns().iter().map(|column| column.name().to_owned()).collect();
-            found.rows.push((0..row.len()).map(|n| row.try_get::<_, Any>(n).map(|any| any.0)).collect::<Result<_, _>>()?);
+            found
+                .rows
+                .push((0..row.len()).map(|n| row.try_get::<_, Any>(n).map(|any| any.0)).collect::<Result<_, _>>()?);
         }
         if found.count >= COUNTED {
             found.is_whole = false;
@@ -56,12 +60,6 @@ pub(super) async fn rows(client: &Client, statement: &str, most: usize) -> Resul
         }
     }
     Ok(found)
-}
-
-async fn next(
-    stream: &mut std::pin::Pin<&mut tokio_postgres::RowStream>,
-) -> Option<Result<tokio_postgres::Row, Error>> {
-    std::future::poll_fn(|cx| futures_core::Stream::poll_next(stream.as_mut(), cx)).await
 }
 
 /// A value of any type.

@@ -128,19 +128,25 @@ impl Login {
             endpoints: endpoints(settings)?,
             database: settings.get("dbname").unwrap_or(&user).to_owned(),
             sslmode,
-            binding: one_of(settings, "channel_binding", Binding::Prefer, &[
-                ("disable", Binding::Disable),
-                ("prefer", Binding::Prefer),
-                ("require", Binding::Require),
-            ])?,
-            wanted: one_of(settings, "target_session_attrs", Wanted::Any, &[
-                ("any", Wanted::Any),
-                ("read-write", Wanted::ReadWrite),
-                ("read-only", Wanted::ReadOnly),
-                ("primary", Wanted::Primary),
-                ("standby", Wanted::Standby),
-                ("prefer-standby", Wanted::PreferStandby),
-            ])?,
+            binding: one_of(
+                settings,
+                "channel_binding",
+                Binding::Prefer,
+                &[("disable", Binding::Disable), ("prefer", Binding::Prefer), ("require", Binding::Require)],
+            )?,
+            wanted: one_of(
+                settings,
+                "target_session_attrs",
+                Wanted::Any,
+                &[
+                    ("any", Wanted::Any),
+                    ("read-write", Wanted::ReadWrite),
+                    ("read-only", Wanted::ReadOnly),
+                    ("primary", Wanted::Primary),
+                    ("standby", Wanted::Standby),
+                    ("prefer-standby", Wanted::PreferStandby),
+                ],
+            )?,
             is_direct: one_of(settings, "sslnegotiation", false, &[("postgres", false), ("direct", true)])?,
             peer: settings.get("requirepeer").map(str::to_owned),
             application: settings.get("application_name").unwrap_or("healthprobe").to_owned(),
@@ -205,11 +211,13 @@ fn endpoints(settings: &Settings) -> Result<Vec<Endpoint>> {
         bail!("host and hostaddr name different numbers of servers");
     }
     ensure!(ports.len() == 1 || ports.len() == count, "host and port name different numbers of servers");
-    let nth = |list: &Option<Vec<&str>>, n: usize| list.as_ref().map_or(String::new(), |list| list[n].trim().to_owned());
+    let nth =
+        |list: &Option<Vec<&str>>, n: usize| list.as_ref().map_or(String::new(), |list| list[n].trim().to_owned());
     (0..count)
         .map(|n| {
             let text = ports[if ports.len() == 1 { 0 } else { n }].trim();
-            let port = if text.is_empty() { 5432 } else { text.parse().map_err(|_| anyhow!("the port is no number"))? };
+            let port =
+                if text.is_empty() { 5432 } else { text.parse().map_err(|_| anyhow!("the port is no number"))? };
             Ok(Endpoint { host: host(&nth(&hosts, n), &nth(&addresses, n), port)?, port })
         })
         .collect()

@@ -17,7 +17,7 @@ mod trouble;
 mod wire;
 
 pub(crate) use session::{Cell, Rows, Session};
-pub(crate) use trouble::{Trouble, sqlstate};
+pub(crate) use trouble::Trouble;
 
 use crate::options::{Options, Origin};
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -117,8 +117,9 @@ fn access(address: &str) -> Result<Access> {
     }
     let info = Conninfo::parse(address)?;
     if info.password().is_some() {
-        return Err(anyhow!("a password does not belong into a target"))
-            .hint("put it into ~/.pgpass (mode 0600) or PGPASSWORD, or name the application's own file: env-file=.env");
+        return Err(anyhow!("a password does not belong into a target")).hint(
+            "put it into ~/.pgpass (mode 0600) or PGPASSWORD, or name the application's own file: env-file=.env",
+        );
     }
     place::tell_notes(&info);
     Ok(Access::new(info))

@@ -87,7 +87,8 @@ fn parse(text: &str, name: &str) -> Result<Option<Conninfo>> {
 mod tests {
     use super::*;
 
-    const FILE: &str = "# services\n[other]\nhost=no\n\n[app]\nhost=db.test\nport=5433\nhost=second\npassword=a=b\n[app]\nuser=x\n";
+    const FILE: &str =
+        "# services\n[other]\nhost=no\n\n[app]\nhost=db.test\nport=5433\nhost=second\npassword=a=b\n[app]\nuser=x\n";
 
     #[test]
     fn a_service_is_its_section_and_the_first_of_a_keyword_counts() {

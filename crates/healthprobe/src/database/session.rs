@@ -63,13 +63,9 @@ impl Session {
         let runtime = runtime.context("cannot wait for a server").map_err(Trouble::ours)?;
         let knock = Knock { login, settings, run_as, deadline };
         match runtime.block_on(knock.anywhere()) {
-            Ok((Opened { client, connection }, peer)) => Ok(Self {
-                runtime: Some(runtime),
-                client: Some(client),
-                connection: Some(connection),
-                deadline,
-                peer,
-            }),
+            Ok((Opened { client, connection }, peer)) => {
+                Ok(Self { runtime: Some(runtime), client: Some(client), connection: Some(connection), deadline, peer })
+            }
             Err(trouble) => {
                 // A name that is still being looked up is not waited for.
                 runtime.shutdown_background();
@@ -91,11 +87,8 @@ impl Session {
     pub(crate) fn ask<T: DeserializeOwned>(&mut self, question: &str) -> Result<T> {
         let text = format!("{}{question}; ROLLBACK", self.preamble("")?);
         let messages = self.wait(async |client| client.simple_query(&text).await)?;
-        let answer = messages.iter().rev().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("null").to_owned()),
-            _ => None,
-        });
-        serde_json::from_str(&answer.context("the server gave no answer")?).context("cannot read the server's answer")
+        serde_json::from_str(last(&messages).context("the server gave no answer")?)
+            .context("cannot read the server's answer")
     }
 
     /// Asks the operator's question: one statement, read-only. At most `most` rows are kept, and counted a hundred thousand.
@@ -105,8 +98,10 @@ impl Session {
     /// As [`Session::ask`].
     pub(crate) fn query(&mut self, statement: &str, schema: &str, most: usize) -> Result<Rows> {
         let begin = self.preamble(schema)?;
-        self.wait(async |client| client.simple_query(&begin).await)?;
-        let rows = self.wait(async |client| super::cell::rows(client, statement, most).await)?;
+        let begin = format!("{begin}SELECT pg_catalog.current_setting('is_superuser')");
+        let asked_as = self.wait(async |client| client.simple_query(&begin).await)?;
+        let mut rows = self.wait(async |client| super::cell::rows(client, statement, most).await)?;
+        rows.is_superuser = last(&asked_as) == Some("on");
         if rows.is_whole {
             self.wait(async |client| client.simple_query("ROLLBACK").await)?;
         }
@@ -131,7 +126,8 @@ impl Session {
         for (number, (name, value)) in settings.iter().enumerate() {
             let comma = if number == 0 { "" } else { ", " };
             let value = common::pg::quote::literal(value)?;
-            write!(text, "{comma}pg_catalog.set_config('{name}', {value}, true)").context("cannot write a statement")?;
+            write!(text, "{comma}pg_catalog.set_config('{name}', {value}, true)")
+                .context("cannot write a statement")?;
         }
         Ok(text + "; ")
     }
@@ -148,6 +144,14 @@ impl Session {
                 .hint("is it overloaded, or is a lock held on the system catalogs?"),
         }
     }
+}
+
+/// The first column of the last row.
+fn last(messages: &[SimpleQueryMessage]) -> Option<&str> {
+    messages.iter().rev().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    })
 }
 
 impl Drop for Session {
@@ -365,4 +369,3 @@ fn worst(troubles: Vec<Trouble>) -> Trouble {
         (None, _) => Trouble::ours(anyhow!("the address names no server")),
     }
 }
-

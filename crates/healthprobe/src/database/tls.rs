@@ -33,7 +33,9 @@ pub fn config(settings: &Settings, mode: SslMode, is_direct: bool) -> Result<Cli
         .with_custom_certificate_verifier(Arc::new(Verifier::new(settings, mode)?));
     let mut config = match client_certificate(settings)? {
         None => builder.with_no_client_auth(),
-        Some((chain, key)) => builder.with_client_auth_cert(chain, key).context("cannot use the certificate of sslcert")?,
+        Some((chain, key)) => {
+            builder.with_client_auth_cert(chain, key).context("cannot use the certificate of sslcert")?
+        }
     };
     config.enable_sni = settings.get("sslsni") != Some("0");
     if is_direct {
@@ -58,15 +60,14 @@ fn versions(settings: &Settings) -> Result<&'static [&'static rustls::SupportedP
 }
 
 /// Our own certificate and its key.
-fn client_certificate(
-    settings: &Settings,
-) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>> {
+fn client_certificate(settings: &Settings) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>> {
     if settings.get("sslcertmode") == Some("disable") {
         return Ok(None);
     }
     let Some(cert) = settings.file("sslcert", "postgresql.crt") else { return Ok(None) };
     let key = settings.file("sslkey", "postgresql.key");
-    let key = key.ok_or_else(|| anyhow!("there is no key for the certificate {cert:?}")).hint("name it with sslkey=")?;
+    let key =
+        key.ok_or_else(|| anyhow!("there is no key for the certificate {cert:?}")).hint("name it with sslkey=")?;
     let stat = std::fs::metadata(&key).with_context(|| format!("cannot open {key:?}"))?;
     let allowed = if stat.uid() == 0 { 0o640 } else { 0o600 };
     if stat.mode() & 0o777 & !allowed != 0 {
@@ -74,7 +75,8 @@ fn client_certificate(
             .hint(format!("run: chmod 600 {key:?}"));
     }
     // What is wrong with a key is told without a byte of it.
-    let read = PrivateKeyDer::from_pem_file(&key).map_err(|_| anyhow!("cannot use {key:?}: it holds no plain private key"));
+    let read =
+        PrivateKeyDer::from_pem_file(&key).map_err(|_| anyhow!("cannot use {key:?}: it holds no plain private key"));
     Ok(Some((certificates(&cert)?, read.hint("an encrypted key cannot be used here")?)))
 }
 
@@ -150,7 +152,8 @@ impl ServerCertVerifier for Verifier {
             )) => {}
             // A certificate that is a root is trusted as it stands; its dates were looked at first.
             Err(Error::InvalidCertificate(CertificateError::Other(other)))
-                if self.roots.iter().any(|root| root == leaf) && format!("{other:?}").contains("CaUsedAsEndEntity") => {}
+                if self.roots.iter().any(|root| root == leaf) && format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            }
             Err(error) => return Err(error),
         }
         self.check_name(leaf, name).map(|()| ServerCertVerified::assertion())

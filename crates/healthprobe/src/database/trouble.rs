@@ -1,6 +1,6 @@
 //! Why there is no answer: who is to blame, in which words, and what to do.
 
-use common::hint::{self, Hint as _};
+use common::hint;
 use common::pg::advice;
 use common::status::Status;
 use std::error::Error as _;
@@ -30,26 +30,6 @@ impl Trouble {
     pub(super) fn context(self, words: String) -> Self {
         Self { error: self.error.context(words), ..self }
     }
-}
-
-/// What a server said against something.
-#[derive(Debug)]
-struct Said {
-    code: String,
-    message: String,
-}
-
-impl std::fmt::Display for Said {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Said {}
-
-/// The SQLSTATE that an error carries.
-pub(crate) fn sqlstate(error: &anyhow::Error) -> Option<&str> {
-    hint::find::<Said>(error).map(|said| said.code.as_str())
 }
 
 /// The words of the driver, made plain.
@@ -82,7 +62,9 @@ pub(super) fn plain(error: &tokio_postgres::Error) -> anyhow::Error {
 fn advice_on(words: &str) -> Option<&'static str> {
     let has = |part: &str| words.contains(part);
     if has("asks for a password") {
-        return Some("put the password into ~/.pgpass (mode 0600) or PGPASSWORD, or name the application's file with env-file=");
+        return Some(
+            "put the password into ~/.pgpass (mode 0600) or PGPASSWORD, or name the application's file with env-file=",
+        );
     }
     if has("unexpected message") || has("parsing response") || has("unexpected EOF") {
         return Some("is it PostgreSQL that listens there?");
@@ -97,15 +79,13 @@ fn advice_on(words: &str) -> Option<&'static str> {
 fn of_server(said: &DbError) -> anyhow::Error {
     let detail = said.detail().map(|detail| format!(" ({})", common::text::line(detail))).unwrap_or_default();
     let message = format!("{}{detail}", common::text::line(said.message()));
-    let code = said.code().code().to_owned();
-    let advice = on_code(&code).or_else(|| advice::on(&format!("FATAL:  {message}"))).map(str::to_owned);
+    let advice = on_code(said.code().code()).or_else(|| advice::on(&format!("FATAL:  {message}"))).map(str::to_owned);
     let advice = advice.or_else(|| said.hint().map(common::text::line));
-    let error = Err::<(), _>(Said { code, message });
+    let error = anyhow::anyhow!(message);
     match advice {
-        Some(advice) => error.hint(advice),
-        None => error.map_err(anyhow::Error::from),
+        Some(advice) => hint::with(error, advice),
+        None => error,
     }
-    .expect_err("made as an error")
 }
 
 /// What to do about an SQLSTATE. Source: PostgreSQL documentation, appendix A.

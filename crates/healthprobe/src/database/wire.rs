@@ -41,7 +41,9 @@ pub async fn dial(endpoint: &Endpoint, run_as: Option<&User>, deadline: Instant)
     let socket = match &endpoint.host {
         Host::Socket(dir) => Socket::Unix(unix(dir, endpoint, run_as, deadline).await?),
         Host::Tcp(_, Some(ip)) => Socket::Tcp(tcp(&[SocketAddr::new(*ip, endpoint.port)], endpoint, deadline).await?),
-        Host::Tcp(name, None) => Socket::Tcp(tcp(&look_up(name, endpoint.port, deadline).await?, endpoint, deadline).await?),
+        Host::Tcp(name, None) => {
+            Socket::Tcp(tcp(&look_up(name, endpoint.port, deadline).await?, endpoint, deadline).await?)
+        }
     };
     Ok(Wire { socket, left: RECEIVED })
 }
@@ -86,8 +88,9 @@ async fn tcp(addresses: &[SocketAddr], endpoint: &Endpoint, deadline: Instant) -
 fn refused<T>(error: io::Error, endpoint: &Endpoint) -> Result<T> {
     let shown = endpoint.shown();
     match error.kind() {
-        io::ErrorKind::TimedOut => Err(anyhow!("cannot connect to {shown}: no answer in time"))
-            .hint("check host, port and firewall"),
+        io::ErrorKind::TimedOut => {
+            Err(anyhow!("cannot connect to {shown}: no answer in time")).hint("check host, port and firewall")
+        }
         io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot connect to {shown}")).hint(match endpoint.host {
                 Host::Socket(_) => "is the server running there? check port and socket directory",

@@ -108,7 +108,10 @@ impl Kind {
     /// An unknown kind; what the kind says of its address.
     pub(crate) fn parse(what: &str, options: &mut Options, origin: Origin) -> Result<Self> {
         ensure!(!what.is_empty(), "it names nothing");
-        let (word, address) = what.split_once(':').unwrap_or((what, ""));
+        let (word, address) = match postgres::is_address(what) {
+            true => ("postgres", what),
+            false => what.split_once(':').unwrap_or((what, "")),
+        };
         Self::of(word, address, options, origin).unwrap_or_else(|| Err(unknown(word)))
     }
 }
