@@ -96,6 +96,11 @@ impl Range {
         Self { start: f64::NEG_INFINITY, end: bound, inverted: true }
     }
 
+    /// The range in a smaller unit: from milliseconds to seconds by 0.001.
+    pub fn scaled(self, factor: f64) -> Self {
+        Self { start: self.start * factor, end: self.end * factor, ..self }
+    }
+
     /// Where a value alerts, in words: `above 85 %`, `below 10`, `outside 2 to 5`; `None` where none ever does.
     pub fn words(&self, shown: impl Fn(f64) -> String) -> Option<String> {
         let (start, end) = (self.start, self.end);

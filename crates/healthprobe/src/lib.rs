@@ -11,6 +11,7 @@
 //! before they are reported. Nothing of it is here yet.
 
 mod blame;
+mod child;
 pub mod cli;
 mod database;
 mod found;
@@ -19,6 +20,7 @@ mod judge;
 mod kind;
 mod list;
 mod options;
+mod perfdata;
 mod schedule;
 mod target;
 

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How much longer than its limit a look may take before it is left alone: its own deadline comes first.
-const GRACE: Duration = Duration::from_millis(300);
+const GRACE: Duration = Duration::from_millis(800);
 /// How often the run looks whether it was asked to stop.
 const TICK: Duration = Duration::from_millis(100);
 /// What a look needs at most; only what is used takes memory.

@@ -91,12 +91,14 @@ pub struct Measure {
     pub min: Option<f64>,
     /// The most it can be.
     pub max: Option<f64>,
+    /// The thresholds are those of another program, which has judged by them, and are only handed on.
+    pub is_judged: bool,
 }
 
 impl Measure {
     /// A measure that is never negative and alerts nobody.
     pub fn new(name: impl Into<String>, value: f64, unit: Unit) -> Self {
-        Self { name: name.into(), value, unit, thresholds: Thresholds::default(), min: Some(0.0), max: None }
+        Self { name: name.into(), value, unit, min: Some(0.0), ..Self::default() }
     }
 
     /// Judges it.
@@ -116,6 +118,9 @@ impl Measure {
 
     /// Its status by its thresholds.
     pub fn status(&self) -> Status {
+        if self.is_judged {
+            return Status::Ok;
+        }
         if self.value.is_nan() && self.thresholds != Thresholds::default() {
             return Status::Unknown;
         }
@@ -151,8 +156,10 @@ impl Measure {
 
     /// Key and value of a JSON object.
     fn entry(&self) -> (String, Value) {
-        // What is no number is null.
-        (format!("{}{}", self.name, self.unit.of_key()), json!((self.value * 1e6).round() / 1e6))
+        // Whole numbers without a point, as long as they are exact; what is no number is null.
+        let is_whole = self.value == self.value.trunc() && self.value.abs() < 9e15;
+        let value = if is_whole { json!(self.value as i64) } else { json!((self.value * 1e6).round() / 1e6) };
+        (format!("{}{}", self.name, self.unit.of_key()), value)
     }
 }
 

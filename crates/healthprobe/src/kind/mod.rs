@@ -3,6 +3,7 @@
 //! `Probe::parse` takes the address and asks `Options` for what it knows; `Probe::look` looks once, before a deadline, and
 //! prints and decides nothing. `Probe::subject` is what a target without a `name=` is called: no secrets, no query.
 
+mod command;
 mod env;
 mod load;
 mod memory;
@@ -11,6 +12,7 @@ mod pressure;
 mod proc;
 mod sql;
 mod swap;
+mod systemd;
 mod value;
 
 use crate::found::Found;
@@ -43,11 +45,18 @@ impl Context {
 
 /// What is asked once for all targets of a run.
 #[derive(Debug, Default)]
-pub(crate) struct Shared {}
+pub(crate) struct Shared {
+    /// The state of systemd's units.
+    pub(crate) units: systemd::Units,
+}
 
 impl Shared {
-    pub(crate) fn of(_targets: &[Arc<Target>]) -> Self {
-        Self::default()
+    pub(crate) fn of(targets: &[Arc<Target>]) -> Self {
+        let units = targets.iter().filter_map(|target| match &target.kind {
+            Kind::Systemd(probe) => Some(probe.units()),
+            _ => None,
+        });
+        Self { units: systemd::Units::wanted(units) }
     }
 }
 
@@ -90,6 +99,7 @@ macro_rules! kinds {
 }
 
 kinds! {
+    Command command "command"
     Env env "env"
     Load load "load"
     Memory memory "mem"
@@ -97,6 +107,7 @@ kinds! {
     Pressure pressure "pressure"
     Sql sql "sql"
     Swap swap "swap"
+    Systemd systemd "systemd"
     Value value "value"
 }
 
