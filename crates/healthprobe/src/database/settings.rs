@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// What libpq would find around it: environment, home directory, name of the user.
 #[derive(Debug, Default)]
 pub struct Surroundings {
-    variables: HashMap<String, String>,
+    pub(super) variables: HashMap<String, String>,
     /// Where `.pgpass`, `.pg_service.conf` and `.postgresql` are looked for.
     pub home: Option<PathBuf>,
     /// The user's name: the role, where none is given.
