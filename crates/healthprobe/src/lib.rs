@@ -17,11 +17,15 @@ mod database;
 mod found;
 mod item;
 mod judge;
+mod kernel_clock;
 mod kind;
 mod list;
+mod mounts;
+mod net;
 mod options;
 mod perfdata;
 mod schedule;
+mod sibling;
 mod target;
 
 pub use cli::Cli;

@@ -243,6 +243,18 @@ impl Options {
         self.thresholds(quantity, unit, default)
     }
 
+    /// The whole value of `warning=` or `critical=`, for a kind that hands it on to another program.
+    pub(crate) fn level(&mut self, key: &str) -> Option<String> {
+        let mut found = None;
+        for word in self.words.iter_mut().filter(|word| word.level != Level::Both) {
+            if let Some(value) = word.whole.strip_prefix(key).and_then(|rest| rest.strip_prefix('=')) {
+                word.is_taken = true;
+                found = Some(value.to_owned());
+            }
+        }
+        found
+    }
+
     /// The conditions that nobody has asked for, by the names of their quantities: those of columns that only the query knows.
     /// `unit` says by its name what a quantity is counted in.
     pub(crate) fn other_thresholds(&mut self, unit: impl Fn(&str) -> Unit) -> Vec<(String, Thresholds)> {

@@ -3,16 +3,25 @@
 //! `Probe::parse` takes the address and asks `Options` for what it knows; `Probe::look` looks once, before a deadline, and
 //! prints and decides nothing. `Probe::subject` is what a target without a `name=` is called: no secrets, no query.
 
+mod backup;
+mod cert;
+mod clock;
 mod command;
+mod disk;
 mod env;
+mod file;
+mod journal;
 mod load;
 mod memory;
 mod postgres;
 mod pressure;
 mod proc;
+mod process;
+mod report;
 mod sql;
 mod swap;
 mod systemd;
+mod tcp;
 mod value;
 
 use crate::found::Found;
@@ -99,15 +108,24 @@ macro_rules! kinds {
 }
 
 kinds! {
+    Backup backup "backup"
+    Cert cert "cert"
+    Clock clock "clock"
     Command command "command"
+    Disk disk "disk"
     Env env "env"
+    File file "file"
+    Journal journal "journal"
     Load load "load"
     Memory memory "mem"
     Postgres postgres "postgres"
     Pressure pressure "pressure"
+    Process process "process"
+    Report report "report"
     Sql sql "sql"
     Swap swap "swap"
     Systemd systemd "systemd"
+    Tcp tcp "tcp"
     Value value "value"
 }
 

@@ -4,7 +4,6 @@ use super::Rules;
 use super::units::{Known, Properties};
 use crate::found::Found;
 use common::report::{Measure, Unit};
-use common::status::Status;
 use common::units::{self, Stamp};
 use std::time::Duration;
 
@@ -174,7 +173,7 @@ impl<'a> State<'a> {
 
 /// Verdicts in words for tests.
 #[cfg(test)]
-fn judged(text: &str, name: &str, rules: &Rules) -> (Status, String) {
+fn judged(text: &str, name: &str, rules: &Rules) -> (common::status::Status, String) {
     let now = Stamp::from_seconds(1_000_000).expect("a time");
     let found = unit(&Known::parse(text), name, rules, now);
     (found.verdict(), found.sentence())

@@ -1,6 +1,7 @@
 use super::*;
 use crate::kind::systemd::Probe;
 use crate::options::{Options, Origin};
+use common::status::Status;
 
 fn rules(options: &str) -> Rules {
     let mut options = Options::new(common::words::list(options).unwrap(), Origin::Operator);
