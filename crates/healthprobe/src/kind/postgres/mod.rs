@@ -38,6 +38,8 @@ const IGNORED: &str = "pg_dump,pg_dumpall,pg_basebackup,pg_restore,pgbackup,vacu
 pub(crate) struct Probe {
     database: Database,
     checks: BTreeSet<Check>,
+    /// Statements were asked for by name, not only with all the rest: then their extension has to be there.
+    insists_on_statements: bool,
     limits: Limits,
     ignored: Vec<String>,
 }
@@ -46,12 +48,15 @@ impl Probe {
     pub(crate) fn parse(address: &str, options: &mut Options, origin: Origin) -> Result<Self> {
         let database = Database::parse(address, options, origin)?;
         let (limits, asked_for) = Limits::parse(options);
-        let mut checks = Check::chosen(&options.list("checks"))?;
+        let words = options.list("checks");
+        let mut checks = Check::chosen(&words)?;
+        let insists =
+            words.iter().any(|word| word == Check::Statements.name()) || asked_for.contains(&Check::Statements);
         // Who gives a threshold wants it looked at.
         checks.extend(asked_for);
         let ignored = options.text("ignore").unwrap_or_else(|| IGNORED.to_owned());
         let ignored = ignored.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
-        Ok(Self { database, checks, limits, ignored })
+        Ok(Self { database, checks, insists_on_statements: insists, limits, ignored })
     }
 
     pub(crate) fn subject(&self) -> String {
@@ -67,7 +72,11 @@ impl Probe {
             Ok(facts) => facts,
             Err(error) => return Found::failed(Status::Unknown, &error.context("cannot ask the server")),
         };
-        judge::judge(&facts, &self.checks, &self.limits, &self.ignored, session.peer())
+        let mut checks = self.checks.clone();
+        if facts.statements.is_none() && !self.insists_on_statements {
+            checks.remove(&Check::Statements);
+        }
+        judge::judge(&facts, &checks, &self.limits, &self.ignored, session.peer())
     }
 
     fn facts(&self, session: &mut Session) -> Result<Facts> {
