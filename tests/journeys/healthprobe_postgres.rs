@@ -197,22 +197,40 @@ fn connect_as(pg: &Postgres, user: &str) -> Client {
 fn a_silent_server_holds_nobody_up() {
     let pg = Postgres::start();
     let silent = stub::silent();
-    let pid = pg.pid().to_string();
-    let kill = |signal: &str| assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-
-    kill("-STOP");
+    let stopped = Stopped::new(pg.pid());
     let by_socket = look(&pg, "timeout=1s");
     let by_tcp = healthprobe(&Sandbox::new())
         .arg(format!("postgres://u@127.0.0.1:{}/x name=db timeout=1s", silent.port()))
         .run()
         .stderr_is("");
-    kill("-CONT");
+    drop(stopped);
 
     for ran in [by_socket, by_tcp] {
         assert!(ran.wall < Duration::from_secs(20), "{}", ran.picture());
         ran.stdout_has("CRITICAL db: ").stdout_has("no answer in time").code(2);
     }
     assert_eq!(silent.connections(), 1);
+}
+
+/// A process that is stopped, until this is dropped: a stopped server could not be ended.
+struct Stopped(String);
+
+impl Stopped {
+    fn new(pid: u32) -> Self {
+        let stopped = Stopped(pid.to_string());
+        stopped.signal("-STOP");
+        stopped
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.0]).status().unwrap().success());
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.signal("-CONT");
+    }
 }
 
 #[test]

@@ -34,8 +34,8 @@ fn cause(number: usize, targets: &[Arc<Target>], numbers: &HashMap<&str, usize>,
 }
 
 /// The mistake of targets that need each other.
-pub(crate) fn circle(targets: &[Arc<Target>]) -> Option<anyhow::Error> {
-    let mut left: Vec<&Arc<Target>> = targets.iter().filter(|target| !target.needs.is_empty()).collect();
+pub(crate) fn circle(targets: &[Target]) -> Option<anyhow::Error> {
+    let mut left: Vec<&Target> = targets.iter().filter(|target| !target.needs.is_empty()).collect();
     loop {
         // Whoever needs nobody that is left can be judged, and is no part of a circle.
         let names: Vec<&str> = left.iter().map(|target| target.subject.as_str()).collect();

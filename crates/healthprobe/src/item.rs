@@ -3,9 +3,10 @@
 use crate::found::{self, Found};
 use crate::schedule::Look;
 use crate::target::Target;
-use common::report::{Item, Key, Measure, Part, Value};
+use common::report::{Item, Key, Measure, Part, Row, Value};
 use common::status::Status;
 use common::units;
+use std::time::Duration;
 
 const KIND: Key = Key::new("kind", "What kind of target it is");
 const TOOK: Key = Key::new("look_seconds", "How long the last look took");
@@ -22,10 +23,14 @@ pub(crate) fn of(target: &Target, look: Look) -> Item {
         Some(cause) => (Status::Unknown, format!("blocked by {cause}: {}", sentence(&found))),
         None => (found.verdict(), sentence(&found)),
     };
-    let message = match look.count {
-        0 | 1 => message,
-        count => format!("{message} (looked {count} times)"),
+    let looked = match look.count {
+        0 | 1 => String::new(),
+        count => format!(" (looked {count} times)"),
     };
+    // Of several parts a terminal shows each on its own line.
+    let short = if found.parts.is_empty() || look.blocked_by.is_some() { message.clone() } else { found.sentence() };
+    let row = Row { rank: 0, columns: Vec::new(), message: format!("{short}{looked}") };
+    let message = format!("{message}{looked}");
     let mut item = Item::new(&target.subject, status, message)
         .with(KIND, Value::Text(target.kind.word().to_owned()))
         .with(TOOK, Value::Seconds(look.took));
@@ -38,6 +43,7 @@ pub(crate) fn of(target: &Target, look: Look) -> Item {
         item.hints = found.hints;
     }
     item.fields.extend(found.facts);
+    item.row = Some(row);
     item.group.clone_from(&target.group);
     item.measures = found.measures;
     item.parts = found.parts.into_iter().map(judged).collect();
@@ -71,6 +77,24 @@ fn sentence(found: &Found) -> String {
         texts.insert(0, own);
     }
     texts.join("; ")
+}
+
+/// What `--check-targets` says of a target.
+pub(crate) fn understood(target: &Target) -> Item {
+    let needs = if target.needs.is_empty() { String::new() } else { format!(", needs {}", target.needs.join(", ")) };
+    let mut item = Item::new(&target.subject, Status::Ok, format!("{}: {}{needs}", target.place, target.kind.word()));
+    item.group.clone_from(&target.group);
+    item
+}
+
+/// The line under the table on a terminal: `8 looked at in 21ms: 1 critical, 7 ok`.
+pub(crate) fn closing(items: &[Item], took: Duration) -> String {
+    let counts = [Status::Critical, Status::Warning, Status::Unknown, Status::Ok].map(|status| {
+        let count = items.iter().filter(|item| item.status == status).count();
+        (count > 0).then(|| format!("{} {}", units::count(count as u64), status.word()))
+    });
+    let counts: Vec<String> = counts.into_iter().flatten().collect();
+    format!("{} looked at in {}: {}", units::count(items.len() as u64), units::duration(took), counts.join(", "))
 }
 
 /// Items as people read them: groups with the worst one first, and in each the worst first, else as they were written.

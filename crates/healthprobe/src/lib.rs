@@ -44,17 +44,23 @@ use std::time::{Instant, SystemTime};
 /// A list that cannot be read or names nothing; targets that cannot be understood; a signal.
 pub fn run(cli: &Cli) -> Result<Report> {
     let now = Stamp::from(SystemTime::now());
+    let began = Instant::now();
     let targets = list::targets(cli)?;
+    let mut report = Report::new(Cli::NAME, Cli::STYLE, now);
+    if cli.check_targets {
+        report.items = targets.iter().map(|target| item::understood(target)).collect();
+        return Ok(report);
+    }
     let pace = schedule::Pace {
         now,
-        end: Instant::now() + cli.timeout,
+        end: began + cli.timeout,
         each: cli.target_timeout,
         concurrency: usize::from(cli.concurrency),
     };
     let mut looks = schedule::look_at_all(&targets, &pace);
     interrupt::check()?;
     blame::block(&targets, &mut looks);
-    let mut report = Report::new(Cli::NAME, Cli::STYLE, now);
     report.items = item::sorted(targets.iter().zip(looks).map(|(target, look)| item::of(target, look)).collect());
+    report.closing = Some(item::closing(&report.items, began.elapsed()));
     Ok(report)
 }

@@ -23,7 +23,7 @@ const LIST: u64 = 8 * 1024 * 1024;
 /// Targets, and what is wrong with others.
 #[derive(Default)]
 struct Reading {
-    targets: Vec<Arc<Target>>,
+    targets: Vec<Target>,
     mistakes: Vec<anyhow::Error>,
 }
 
@@ -86,7 +86,7 @@ impl Reading {
         match words::list(line) {
             Ok(words) if words.is_empty() && place.starts_with("line ") => {}
             Ok(words) => match Target::parse(words, origin, place) {
-                Ok(target) => self.targets.push(Arc::new(target)),
+                Ok(target) => self.targets.push(target),
                 Err(mistakes) => {
                     self.mistakes.extend(mistakes.into_iter().map(|error| error.context(place.to_owned())))
                 }
@@ -111,7 +111,10 @@ impl Reading {
                 mistakes.push(hint::with(error, "a target is called as its name= says, else as it is written"));
             }
         }
-        mistakes.extend(crate::blame::circle(&self.targets));
+        if mistakes.is_empty() {
+            mistakes.extend(crate::kind::connect(&mut self.targets));
+            mistakes.extend(crate::blame::circle(&self.targets));
+        }
         self.mistakes.extend(mistakes);
     }
 
@@ -125,7 +128,7 @@ impl Reading {
         }
         match self.mistakes.pop() {
             Some(mistake) => Err(mistake),
-            None => Ok(self.targets),
+            None => Ok(self.targets.into_iter().map(Arc::new).collect()),
         }
     }
 }

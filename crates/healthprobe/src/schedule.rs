@@ -155,8 +155,13 @@ impl Work {
         loop {
             let began = Instant::now();
             let deadline = (began + self.limit(target)).min(self.pace.end);
-            let context =
-                Context { deadline, now: self.pace.now, is_again: count > 0, shared: Arc::clone(&self.shared) };
+            let context = Context {
+                deadline,
+                now: self.pace.now,
+                is_again: count > 0,
+                shared: Arc::clone(&self.shared),
+                group: target.group.clone(),
+            };
             // A parser that panics costs one finding.
             let seen = catch_unwind(AssertUnwindSafe(|| target.kind.look(&context)));
             let found = seen.unwrap_or_else(|_| Found::unknown("it cannot be looked at: internal error"));

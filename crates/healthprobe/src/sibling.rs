@@ -1,7 +1,7 @@
 //! The other tools of ours, asked as programs: their findings become parts.
 
 use crate::child;
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use common::process::{self, Program};
 use common::report::Part;
 use common::status::Status;
@@ -30,6 +30,7 @@ pub(crate) struct Line {
 pub(crate) fn ask(name: &str, arguments: impl FnOnce(Program) -> Program, time: Duration) -> Result<Vec<Line>> {
     let program = Program::new(&process::sibling(name)?).args(["--no-config", "--format", "json"]);
     let ran = child::run(arguments(program), time, OUTPUT)?;
+    ensure!(!ran.is_cut, "{name} says more than {}", common::units::size(OUTPUT as u64));
     let lines = read(&ran.stdout).with_context(|| format!("cannot understand {name}"))?;
     if lines.is_empty() {
         let said = ran.stderr.lines().find(|line| line.contains("error")).unwrap_or(ran.stderr.trim());

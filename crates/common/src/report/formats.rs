@@ -28,8 +28,42 @@ impl Report {
                 }
                 let width = items.iter().map(|item| text::line(&item.subject).chars().count()).max().unwrap_or(0);
                 let columns = widths(&items);
-                items.iter().map(|item| self.check_lines(item, width.min(SUBJECT_WIDTH), &columns)).collect()
+                let width = width.min(SUBJECT_WIDTH);
+                if self.terminal.is_some() && items.iter().any(|item| !item.group.is_empty()) {
+                    return self.groups(&items, width, &columns) + &self.closing_line(&items);
+                }
+                let lines: String = items.iter().map(|item| self.check_lines(item, width, &columns)).collect();
+                lines + &self.closing_line(&items)
             }
+        }
+    }
+
+    /// Items under the names of their groups, in the order in which these come.
+    fn groups(&self, items: &[&Item], width: usize, columns: &[usize]) -> String {
+        let mut out = String::new();
+        let mut last: Option<&str> = None;
+        for item in items {
+            if last != Some(item.group.as_str()) {
+                let gap = if last.is_some() { "\n" } else { "" };
+                let name = if item.group.is_empty() { "other".to_owned() } else { text::line(&item.group) };
+                match self.terminal {
+                    Some(Colour::Yes) => push(&mut out, format_args!("{gap}\x1b[1m{name}\x1b[0m\n")),
+                    Some(Colour::No) | None => push(&mut out, format_args!("{gap}{name}\n")),
+                }
+                last = Some(&item.group);
+            }
+            for line in self.check_lines(item, width, columns).lines() {
+                push(&mut out, format_args!("  {line}\n"));
+            }
+        }
+        out
+    }
+
+    /// What stands under a table; nothing under an empty one.
+    fn closing_line(&self, items: &[&Item]) -> String {
+        match &self.closing {
+            Some(closing) if self.terminal.is_some() && !items.is_empty() => format!("\n{closing}\n"),
+            Some(_) | None => String::new(),
         }
     }
 
@@ -44,6 +78,19 @@ impl Report {
                 format!("\x1b[{}m{word:8}\x1b[0m  {subject:width$}  {message}\n", item.status.colour())
             }
         };
+        if self.terminal.is_some() {
+            for part in item.parts.iter().filter(|part| part.status != Status::Ok) {
+                // Under the message of the item.
+                let (word, gap) = (part.status.word(), " ".repeat(width + 12));
+                let told = format!("{}: {}", text::line(&part.name), text::line(&part.message));
+                match self.terminal {
+                    Some(Colour::Yes) => {
+                        push(&mut lines, format_args!("{gap}\x1b[{}m{word}\x1b[0m {told}\n", part.status.colour()));
+                    }
+                    Some(Colour::No) | None => push(&mut lines, format_args!("{gap}{word} {told}\n")),
+                }
+            }
+        }
         for hint in &item.hints {
             push(&mut lines, format_args!("  hint: {}\n", text::line(hint)));
         }

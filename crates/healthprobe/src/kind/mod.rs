@@ -8,8 +8,10 @@ mod cert;
 mod clock;
 mod command;
 mod disk;
+mod dns;
 mod env;
 mod file;
+mod http;
 mod journal;
 mod load;
 mod memory;
@@ -30,7 +32,7 @@ use crate::target::Target;
 use anyhow::{Result, anyhow, ensure};
 use common::hint;
 use common::units::Stamp;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// What a look may use.
@@ -43,6 +45,8 @@ pub(crate) struct Context {
     pub(crate) is_again: bool,
     /// What is asked once for all targets.
     pub(crate) shared: Arc<Shared>,
+    /// The group of the target: its lines share cookies and values.
+    pub(crate) group: String,
 }
 
 impl Context {
@@ -50,13 +54,22 @@ impl Context {
     pub(crate) fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
+
+    /// The cookies and values of its group, where that has any.
+    fn session(&self) -> Option<&Mutex<http::Session>> {
+        self.shared.sessions.get(&self.group)
+    }
 }
 
 /// What is asked once for all targets of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     /// The state of systemd's units.
-    pub(crate) units: systemd::Units,
+    units: systemd::Units,
+    /// How requests are sent.
+    agents: http::Agents,
+    /// Cookies and values, by group.
+    sessions: http::Sessions,
 }
 
 impl Shared {
@@ -65,7 +78,12 @@ impl Shared {
             Kind::Systemd(probe) => Some(probe.units()),
             _ => None,
         });
-        Self { units: systemd::Units::wanted(units) }
+        let sessions = targets.iter().filter(|target| target.kind.is_of_session()).map(|target| target.group.as_str());
+        Self {
+            units: systemd::Units::wanted(units),
+            agents: http::Agents::default(),
+            sessions: http::Sessions::of(sessions),
+        }
     }
 }
 
@@ -113,8 +131,10 @@ kinds! {
     Clock clock "clock"
     Command command "command"
     Disk disk "disk"
+    Dns dns "dns"
     Env env "env"
     File file "file"
+    Http http "http"
     Journal journal "journal"
     Load load "load"
     Memory memory "mem"
@@ -137,10 +157,13 @@ impl Kind {
     /// An unknown kind; what the kind says of its address.
     pub(crate) fn parse(what: &str, options: &mut Options, origin: Origin) -> Result<Self> {
         ensure!(!what.is_empty(), "it names nothing");
-        let (word, address) = match postgres::is_address(what) {
-            true => ("postgres", what),
-            false => what.split_once(':').unwrap_or((what, "")),
-        };
+        if what.starts_with("http://") || what.starts_with("https://") {
+            return http::Probe::parse(what, options, origin).map(Self::Http);
+        }
+        if postgres::is_address(what) {
+            return postgres::Probe::parse(what, options, origin).map(Self::Postgres);
+        }
+        let (word, address) = what.split_once(':').unwrap_or((what, ""));
         Self::of(word, address, options, origin).unwrap_or_else(|| Err(unknown(word)))
     }
 }
@@ -154,7 +177,72 @@ fn unknown(word: &str) -> anyhow::Error {
     }
 }
 
+impl Kind {
+    /// Whether it shares cookies and values with others of its group.
+    fn is_of_session(&self) -> bool {
+        matches!(self, Self::Http(probe) if probe.is_of_session())
+    }
+
+    /// The names of the values that it saves for later lines of its group.
+    fn gives(&self) -> Vec<&str> {
+        match self {
+            Self::Http(probe) => probe.gives().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The names of the values that it needs of earlier ones.
+    fn takes(&self) -> Vec<&str> {
+        match self {
+            Self::Http(probe) => probe.takes().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Finds for every value that a target needs the earlier target of its group that saves it, and makes the one need the other.
+pub(crate) fn connect(targets: &mut [Target]) -> Vec<anyhow::Error> {
+    let mut mistakes = Vec::new();
+    for number in 0..targets.len() {
+        let (before, rest) = targets.split_at_mut(number);
+        let Some(target) = rest.first_mut() else { continue };
+        let mut needs = Vec::new();
+        for name in target.kind.takes() {
+            let gives = |other: &&Target| other.group == target.group && other.kind.gives().contains(&name);
+            match before.iter().rev().find(gives) {
+                Some(giver) => needs.push(giver.subject.clone()),
+                None => mistakes.push(hint::with(
+                    anyhow!("{}: {{{name}}} is saved by no line before it in its group", target.place),
+                    format!(
+                        "add save={name}:… to an earlier line of the group; a secret is given by secret={name}:FILE"
+                    ),
+                )),
+            }
+        }
+        target.needs.extend(needs);
+    }
+    mistakes
+}
+
 /// The order of the work: what stands in one list is looked at one after the other, lists at once.
 pub(crate) fn chains(targets: &[Arc<Target>]) -> Vec<Vec<usize>> {
-    (0..targets.len()).map(|number| vec![number]).collect()
+    let groups: Vec<&str> =
+        targets.iter().filter(|target| target.kind.is_of_session()).map(|target| target.group.as_str()).collect();
+    let mut chains: Vec<Vec<usize>> = Vec::new();
+    let mut sessions: Vec<(&str, usize)> = Vec::new();
+    for (number, target) in targets.iter().enumerate() {
+        let is_http = matches!(target.kind, Kind::Http(_));
+        if !is_http || !groups.contains(&target.group.as_str()) {
+            chains.push(vec![number]);
+            continue;
+        }
+        match sessions.iter().find(|(group, _)| *group == target.group) {
+            Some((_, chain)) => chains[*chain].push(number),
+            None => {
+                sessions.push((&target.group, chains.len()));
+                chains.push(vec![number]);
+            }
+        }
+    }
+    chains
 }

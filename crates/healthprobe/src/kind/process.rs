@@ -188,7 +188,13 @@ mod tests {
         let mut options = Options::new(common::words::list(line).unwrap(), Origin::Operator);
         let probe = Probe::parse(address, &mut options, Origin::Operator).unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
-        probe.look(&Context { deadline, now: Stamp::MIN, is_again: false, shared: Arc::new(Shared::default()) })
+        probe.look(&Context {
+            deadline,
+            now: Stamp::MIN,
+            is_again: false,
+            shared: Arc::new(Shared::default()),
+            group: String::new(),
+        })
     }
 
     #[test]

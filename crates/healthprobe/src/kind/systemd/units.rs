@@ -1,7 +1,7 @@
 //! What systemctl says of units: properties by name.
 
 use crate::child;
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail, ensure};
 use common::hint::Hint as _;
 use common::process::{self, Program};
 use std::collections::HashMap;
@@ -122,5 +122,6 @@ pub(crate) fn ask(scope: Scope, units: &[String], time: Duration) -> Result<Arc<
         }
         bail!("systemctl failed: {said}");
     }
+    ensure!(!ran.is_cut, "systemctl says more than {}", common::units::size(OUTPUT as u64));
     Ok(Arc::new(Known::parse(&ran.stdout)))
 }
