@@ -235,6 +235,9 @@ impl Knock<'_> {
         let act = format!("cannot connect to {}", endpoint.shown());
         let ours = |error: anyhow::Error| (Trouble::ours(error).context(act.clone()), Next::Stop);
         let config = self.config(endpoint, by_tls).map_err(ours)?;
+        // Before anything is sent, as libpq does it: roots that are missing are no fault of the server.
+        let tls = by_tls.then(|| tls::config(self.settings, self.login.sslmode, self.login.is_direct)).transpose();
+        let tls = tls.map_err(ours)?;
         let wire = wire::dial(endpoint, self.run_as, until.into()).await;
         let wire = wire.map_err(|error| (Trouble::theirs(error), Next::Stop))?;
         self.check_peer(&wire).map_err(|error| (Trouble::theirs(error).context(act.clone()), Next::Stop))?;
@@ -245,11 +248,10 @@ impl Knock<'_> {
             let trouble = if is_ours { Trouble::ours(plain) } else { Trouble::theirs(plain) };
             (trouble.context(act.clone()), next)
         };
-        if !by_tls {
+        let Some(tls) = tls else {
             let opened = config.connect_raw(wire, NoTls).await;
             return opened.map(|(client, connection)| opened_by(client, connection)).map_err(|error| refused(&error));
-        }
-        let tls = tls::config(self.settings, self.login.sslmode, self.login.is_direct).map_err(ours)?;
+        };
         let name = match &endpoint.host {
             Host::Tcp(name, _) => name.as_str(),
             Host::Socket(_) => "localhost",
