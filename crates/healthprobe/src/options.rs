@@ -73,7 +73,9 @@ impl Options {
     pub(crate) fn rest(&mut self) -> Vec<String> {
         let mut rest = Vec::new();
         for word in &mut self.words {
-            let is_option = word.operator != Operator::Bare && word.key.starts_with(|c: char| c.is_ascii_lowercase());
+            // The words of a command may hold an =, but no option has a blank in its name.
+            let is_named = word.key.starts_with(|c: char| c.is_ascii_lowercase()) && !word.key.contains(' ');
+            let is_option = word.operator != Operator::Bare && is_named;
             if is_option {
                 break;
             }

@@ -92,9 +92,9 @@ fn columns_of_a_query_have_thresholds_of_their_own() {
 
 #[test]
 fn words_before_the_first_option_are_the_rest() {
-    let mut given = options("-w 5 --x=1 /a?b=c timeout=5s");
+    let mut given = options("-w 5 --x=1 /a?b=c 'a b=c' timeout=5s");
 
-    assert_eq!(given.rest(), ["-w", "5", "--x=1", "/a?b=c"]);
+    assert_eq!(given.rest(), ["-w", "5", "--x=1", "/a?b=c", "a b=c"]);
     assert_eq!(given.duration("timeout"), Some(Duration::from_secs(5)));
 }
 
