@@ -144,9 +144,15 @@ const PAGES: &[Page] = &[
     Page {
         tool: "healthprobe",
         environment: &[
-            ("PATH", "Where command: and the tools of this package are looked for, in directories that only root can write to."),
+            (
+                "PATH",
+                "Where command: and the tools of this package are looked for, in directories that only root can write to.",
+            ),
             ("PGHOST, PGPORT, PGUSER, PGPASSWORD, PGSERVICE, …", "As psql reads them, for postgres: and sql:."),
-            ("SSL_CERT_FILE, SSL_CERT_DIR", "A file and directories of certificates that are trusted instead of those of the system."),
+            (
+                "SSL_CERT_FILE, SSL_CERT_DIR",
+                "A file and directories of certificates that are trusted instead of those of the system.",
+            ),
             (
                 "XDG_RUNTIME_DIR, DBUS_SESSION_BUS_ADDRESS",
                 "Where the manager of our own user is found, for systemd: targets with the option user.",

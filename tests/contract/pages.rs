@@ -264,7 +264,13 @@ fn every_tool_has_its_line_in_the_page_of_all() {
 
 #[test]
 fn a_page_can_be_copied_from() {
-    for page in ["nightshift.7", "nightshift-backup.5", "nightshift-journal.5", "logrotate-lite.conf.5", "healthprobe-targets.5"] {
+    for page in [
+        "nightshift.7",
+        "nightshift-backup.5",
+        "nightshift-journal.5",
+        "logrotate-lite.conf.5",
+        "healthprobe-targets.5",
+    ] {
         let source = fs::read_to_string(workspace().join("man").join(page)).unwrap();
         for block in source.split(".EX\n").skip(1).map(|rest| rest.split_once(".EE\n").unwrap().0) {
             // groff may set these as typographic ones, which no shell takes.

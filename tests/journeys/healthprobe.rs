@@ -43,7 +43,10 @@ fn the_cause_is_named_and_what_needs_it_is_blocked() {
         // A port on which the server does not listen stands for a server that is down.
         1
     );
-    let both = lines.replace("tcp:127.0.0.1:1", &format!("command:{} -q -h {} -p {}", ready.display(), pg.socket_dir().display(), pg.port()));
+    let both = lines.replace(
+        "tcp:127.0.0.1:1",
+        &format!("command:{} -q -h {} -p {}", ready.display(), pg.socket_dir().display(), pg.port()),
+    );
 
     with_targets(&dir, &both).run().stderr_is("").code(0);
     pg.stop_fast();
@@ -142,7 +145,8 @@ fn numbers_are_judged_as_the_guidelines_say() {
 
     let found = ran.stdout_text().lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     let answer = |item: &serde_json::Value| if item["status"] == "OK" { "no" } else { "yes" };
-    let mut found: Vec<_> = found.map(|item| format!("{} {}", item["subject"].as_str().unwrap(), answer(&item))).collect();
+    let mut found: Vec<_> =
+        found.map(|item| format!("{} {}", item["subject"].as_str().unwrap(), answer(&item))).collect();
     let mut expected: Vec<_> = expected.lines().map(str::to_owned).collect();
     found.sort();
     expected.sort();
@@ -155,7 +159,11 @@ fn a_target_is_looked_at_again_before_it_is_bad() {
     let dir = Sandbox::new();
     let path = dir.path().display();
     // Well only from the third look on.
-    fs::write(dir.join("third"), format!("#!/bin/sh\necho x >>{path}/looks; [ $(wc -l <{path}/looks) -ge 3 ] || exit 2; echo ok\n")).unwrap();
+    fs::write(
+        dir.join("third"),
+        format!("#!/bin/sh\necho x >>{path}/looks; [ $(wc -l <{path}/looks) -ge 3 ] || exit 2; echo ok\n"),
+    )
+    .unwrap();
     fs::set_permissions(dir.join("third"), fs::Permissions::from_mode(0o755)).unwrap();
 
     let ran = with_targets(&dir, &format!("command:{path}/third retry=5 retry-after=10ms name=third\n")).run().code(0);
@@ -169,10 +177,14 @@ fn a_target_is_looked_at_again_before_it_is_bad() {
 fn plugins_of_debian_keep_their_words_and_numbers() {
     let dir = Sandbox::new();
 
-    let ran = healthprobe(&dir).args(["--format", "nagios", "command:check_load -w 100,100,100 -c 200,200,200"]).run().code(0);
+    let ran = healthprobe(&dir)
+        .args(["--format", "nagios", "command:check_load -w 100,100,100 -c 200,200,200"])
+        .run()
+        .code(0);
     assert!(ran.stdout_text().contains("'load1'=") && ran.stdout_text().contains(";100;200;0"), "{}", ran.picture());
 
-    let ran = healthprobe(&dir).args(["command:check_tcp -H 127.0.0.1 -p 1", "command:check_dummy 1 'a b'"]).run().code(2);
+    let ran =
+        healthprobe(&dir).args(["command:check_tcp -H 127.0.0.1 -p 1", "command:check_dummy 1 'a b'"]).run().code(2);
     assert!(ran.stdout_text().contains("WARNING check_dummy 1 a b: WARNING: a b"), "{}", ran.picture());
 }
 
@@ -180,7 +192,9 @@ fn plugins_of_debian_keep_their_words_and_numbers() {
 fn all_formats_hold_groups_measures_and_thresholds() {
     let dir = Sandbox::new();
     let lines = "value:91 unit=percent warning=80 critical=95 name=used group=\"a \\\"b\"\nvalue:1 name=x|y\n";
-    let run = |format: &str| with_targets(&dir, lines).args(["--format", format]).run().stderr_is("").code(1).stdout_text().to_owned();
+    let run = |format: &str| {
+        with_targets(&dir, lines).args(["--format", format]).run().stderr_is("").code(1).stdout_text().to_owned()
+    };
 
     let json: serde_json::Value = serde_json::from_str(run("json").lines().next().unwrap()).unwrap();
     assert_eq!(json["group"], "a \"b");
@@ -190,7 +204,10 @@ fn all_formats_hold_groups_measures_and_thresholds() {
     assert!(nagios.starts_with("HEALTHPROBE WARNING - 1 warning, 1 ok | "), "{nagios}");
     assert!(nagios.contains("'used value'=91%;80;95;0") && nagios.contains("'x_y value'=1;;;0"), "{nagios}");
     let prometheus = run("prometheus");
-    assert!(prometheus.contains("healthprobe_measure_ratio{subject=\"used\",group=\"a \\\"b\",measure=\"value\"} 0.91\n"), "{prometheus}");
+    assert!(
+        prometheus.contains("healthprobe_measure_ratio{subject=\"used\",group=\"a \\\"b\",measure=\"value\"} 0.91\n"),
+        "{prometheus}"
+    );
     assert!(prometheus.contains("healthprobe_status{subject=\"used\",group=\"a \\\"b\"} 1\n"), "{prometheus}");
 }
 
@@ -201,14 +218,12 @@ fn a_terminal_shows_groups_with_the_worst_first() {
     drop(with_targets(&dir, lines));
     let command = format!("{} --no-config --targets targets", harness::tool_path("healthprobe").display());
 
-    let ran = dir.program("script").args(["-qec", &command, "/dev/null"]).env("TERM", "dumb").env("NO_COLOR", "1").run();
+    let ran =
+        dir.program("script").args(["-qec", &command, "/dev/null"]).env("TERM", "dumb").env("NO_COLOR", "1").run();
 
     let table = ran.stdout_text().replace("\r\n", "\n");
     let (table, closing) = table.trim_end().rsplit_once("\n\n").unwrap();
-    assert_eq!(
-        table,
-        "bad\n  CRITICAL  ill   3; value is above 1\n  OK        well  2\n\ngood\n  OK        fine  1"
-    );
+    assert_eq!(table, "bad\n  CRITICAL  ill   3; value is above 1\n  OK        well  2\n\ngood\n  OK        fine  1");
     assert!(closing.starts_with("3 looked at in ") && closing.ends_with(": 1 CRITICAL, 2 OK"), "{closing}");
 }
 
@@ -217,7 +232,12 @@ fn the_other_tools_are_asked() {
     let dir = Sandbox::new();
     fs::create_dir(dir.join("pg")).unwrap();
     let journal = dir.join("journal");
-    dir.tool("pgbackup").args(["--dir", "pg", "--stdin", "x", "--journal"]).arg(&journal).stdin_bytes("data").run().code(0);
+    dir.tool("pgbackup")
+        .args(["--dir", "pg", "--stdin", "x", "--journal"])
+        .arg(&journal)
+        .stdin_bytes("data")
+        .run()
+        .code(0);
     let authority = harness::Authority::shared();
     authority.leaf("a.test").names(["DNS:a.test"]).write(dir.path(), "good");
     let here = dir.path().display();
@@ -230,8 +250,15 @@ fn the_other_tools_are_asked() {
     let ran = with_targets(&dir, &lines).run().stderr_is("").code(2);
 
     let text = ran.stdout_text();
-    for start in ["OK young: ", "CRITICAL missing: ", "OK cert: 60d left", "WARNING short: 60d left",
-        "CRITICAL refused: cannot connect to 127.0.0.1:1", "OK journal: pgbackup: ended well ", "CRITICAL never: pgrestore-safe: never ended well"] {
+    for start in [
+        "OK young: ",
+        "CRITICAL missing: ",
+        "OK cert: 60d left",
+        "WARNING short: 60d left",
+        "CRITICAL refused: cannot connect to 127.0.0.1:1",
+        "OK journal: pgbackup: ended well ",
+        "CRITICAL never: pgrestore-safe: never ended well",
+    ] {
         assert!(text.lines().any(|line| line.starts_with(start)), "{start}\n{}", ran.picture());
     }
 }
@@ -239,19 +266,28 @@ fn the_other_tools_are_asked() {
 #[test]
 fn a_report_of_another_tool_is_taken_from_a_pipe() {
     let dir = Sandbox::new();
-    let report = dir.tool("certcheck").args(["--no-config", "--format", "json", "127.0.0.1:1", "127.0.0.1:2"]).run().code(2);
+    let report =
+        dir.tool("certcheck").args(["--no-config", "--format", "json", "127.0.0.1:1", "127.0.0.1:2"]).run().code(2);
 
     let ran = healthprobe(&dir).arg("report:-").stdin_bytes(report.stdout_text()).run().stderr_is("").code(2);
     assert!(ran.stdout_text().starts_with("CRITICAL report: 127.0.0.1:1: cannot connect"), "{}", ran.picture());
 
-    healthprobe(&dir).arg("report:-").stdin_bytes("nonsense\n").run().stdout_has("UNKNOWN report: line 1: it is no JSON").code(3);
+    healthprobe(&dir)
+        .arg("report:-")
+        .stdin_bytes("nonsense\n")
+        .run()
+        .stdout_has("UNKNOWN report: line 1: it is no JSON")
+        .code(3);
 }
 
 #[test]
 fn targets_are_understood_without_a_look() {
     let dir = Sandbox::new();
 
-    let ran = with_targets(&dir, "command:/bin/touch looked name=t\nhttp://h/ name=h needs=t\n").arg("--check-targets").run().code(0);
+    let ran = with_targets(&dir, "command:/bin/touch looked name=t\nhttp://h/ name=h needs=t\n")
+        .arg("--check-targets")
+        .run()
+        .code(0);
 
     assert_eq!(ran.stdout_text(), "OK t: line 1 of \"targets\": command\nOK h: line 2 of \"targets\": http, needs t\n");
     assert!(!dir.join("looked").exists());
@@ -262,12 +298,16 @@ fn five_hundred_targets_and_one_that_is_silent() {
     let dir = Sandbox::new();
     let server = Serving::nginx(&dir, "server { listen 127.0.0.1:PORT backlog=1024; location / { return 200 fine; } }");
     let silent = stub::silent();
-    let mut lines: String = (0..500).map(|number| format!("http://127.0.0.1:{}/{number} timeout=60s\n", server.port())).collect();
+    let mut lines: String =
+        (0..500).map(|number| format!("http://127.0.0.1:{}/{number} timeout=60s\n", server.port())).collect();
     lines += &format!("http://127.0.0.1:{}/ timeout=300ms name=silent\n", silent.port());
 
     let ran = with_targets(&dir, &lines).run().stderr_is("").code(2);
 
     let text = ran.stdout_text();
     assert_eq!(text.lines().filter(|line| line.starts_with("OK http://127.0.0.1:")).count(), 500, "{}", ran.picture());
-    assert!(text.starts_with(&format!("CRITICAL silent: 127.0.0.1:{} gives no answer in time\n", silent.port())), "{text:.300}");
+    assert!(
+        text.starts_with(&format!("CRITICAL silent: 127.0.0.1:{} gives no answer in time\n", silent.port())),
+        "{text:.300}"
+    );
 }

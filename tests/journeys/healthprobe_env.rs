@@ -81,11 +81,11 @@ fn a_mode_that_lets_others_in_is_told() {
     at(0o640).code(0);
     at(0o644)
         .stdout_has(
-            "WARNING env:.env: mode: it is open to more users than it should be (mode 0644); run: chmod 0640 .env",
+            "WARNING env:.env: mode: it is open to more users than it should be (mode 0644); run: chmod 0640 \".env\"",
         )
         .code(1);
     at(0o666)
-        .stdout_has("CRITICAL env:.env: mode: others than its owner may write it (mode 0666); run: chmod go-w .env")
+        .stdout_has("CRITICAL env:.env: mode: others than its owner may write it (mode 0666); run: chmod go-w \".env\"")
         .code(2);
 }
 

@@ -388,6 +388,30 @@ fn tables_with_dead_rows_and_a_cold_cache_are_told() {
     look(&pg, "checks=indexes").stdout_has("OK db: ").code(0);
 }
 
+#[test]
+fn slow_statements_are_told_where_the_extension_is() {
+    let pg = Postgres::builder().conf("shared_preload_libraries = 'pg_stat_statements'").start();
+
+    look(&pg, "checks=statements")
+        .stdout_has("UNKNOWN db: statements: the extension pg_stat_statements is not in")
+        .code(3);
+    look(&pg, "checks=all,-vacuum").stdout_has("OK db: ").code(0);
+    // Who makes a view of that name is not believed.
+    pg.sql("CREATE SCHEMA \"a b\"; CREATE VIEW pg_stat_statements AS SELECT 1/0 AS a");
+    pg.sql("DROP VIEW pg_stat_statements; CREATE EXTENSION pg_stat_statements SCHEMA \"a b\"");
+    pg.sql("CREATE TABLE t AS SELECT 'CANARY' AS a");
+    for _ in 0..10 {
+        pg.sql("SELECT pg_sleep(0.01) FROM t WHERE a = 'CANARY'");
+    }
+
+    look(&pg, "checks=statements").stdout_has("OK db: ").code(0);
+    look(&pg, "checks=reachable slowest>1ms,1h")
+        .stdout_has("WARNING db: statements: \"SELECT pg_sleep($1) FROM t WHERE a = $2\" takes ")
+        .stdout_has("(10 calls)")
+        .stdout_lacks("CANARY")
+        .code(1);
+}
+
 /// What a role may not see is told, and never OK by silence.
 #[test]
 fn a_role_without_rights_is_told_what_it_cannot_see() {
@@ -573,6 +597,33 @@ fn a_foreign_env_file_gets_no_password_of_ours() {
     let own = format!("'postgres://app@127.0.0.1:{}/app' name=db", asker.port());
     healthprobe(&dir).arg(own).env("PGPASSWORD", "CANARY").run().stdout_lacks("CANARY").code(2);
     assert!(String::from_utf8_lossy(&asker.received()).contains("CANARY"));
+}
+
+/// THREATS G3: who writes lines to our standard input chooses a server, and gets nothing of ours there.
+#[test]
+fn a_line_of_standard_input_gets_no_password_of_ours() {
+    let asker = stub::cleartext_password_asker();
+    let dir = Sandbox::new();
+    write(&dir.join(".pgpass"), 0o600, "*:*:*:*:CANARY\n");
+    let from_pipe = |line: String| {
+        healthprobe(&dir)
+            .arg("-")
+            .stdin_bytes(line)
+            .env("PGPASSWORD", "CANARY")
+            .env("PGPASSFILE", dir.join(".pgpass"))
+            .run()
+    };
+
+    from_pipe(format!("postgres://app@127.0.0.1:{}/app name=db\n", asker.port())).stdout_has("none was found").code(3);
+    assert!(!String::from_utf8_lossy(&asker.received()).contains("CANARY"));
+    for line in [
+        "postgres: env-file=.env",
+        "postgres: service=x",
+        "postgres:app run-as=root",
+        "'postgres://h/app?passfile=/etc/shadow'",
+    ] {
+        from_pipe(format!("{line}\n")).stderr_has("not ").code(3);
+    }
 }
 
 #[test]

@@ -12,7 +12,8 @@ fn unit(dir: &Sandbox, name: &str, text: &str) {
 fn verdicts(stdout: &str) -> Vec<String> {
     let line = |line: &str| {
         let words = line.split(' ').map(|word| word.trim_end_matches([',', ';']));
-        let is_time = |word: &str| word.starts_with(|c: char| c.is_ascii_digit()) && word.ends_with(['s', 'm', 'h', 'd']);
+        let is_time =
+            |word: &str| word.starts_with(|c: char| c.is_ascii_digit()) && word.ends_with(['s', 'm', 'h', 'd']);
         words.map(|word| if is_time(word) { "TIME" } else { word }).collect::<Vec<_>>().join(" ")
     };
     stdout.lines().map(line).collect()

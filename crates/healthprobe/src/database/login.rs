@@ -175,6 +175,21 @@ impl Login {
     }
 }
 
+impl Login {
+    /// What to do where a server asks for a password and there is none.
+    pub fn advice_on_password(&self) -> String {
+        match &self.passfile {
+            Some(path) => format!(
+                "put the password into {path:?} (mode 0600) or PGPASSWORD, or name the application's own file: env-file=.env"
+            ),
+            None => {
+                "another user can write the file that names this server, so only a password in it is sent; put it there"
+                    .to_owned()
+            }
+        }
+    }
+}
+
 fn one_of<T: Copy>(settings: &Settings, key: &str, default: T, words: &[(&str, T)]) -> Result<T> {
     let Some(given) = settings.get(key) else { return Ok(default) };
     let found = words.iter().find(|(word, _)| *word == given).map(|(_, value)| *value);

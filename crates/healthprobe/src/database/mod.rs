@@ -1,13 +1,15 @@
 //! A PostgreSQL database: where it is, how it is reached, and one look at it before a deadline.
 //!
 //! ```text
-//! address, env-file= -> Access -> settings (service, PG*) -> login -> wire -> tls -> session
+//! address, env-file= -> Access -> settings (service, PG*) -> login -> knock (wire, tls) -> session
 //! ```
 //!
 //! Not through psql, which the other tools ask: starting it takes longer than the whole look may. What libpq does with an
 //! address is done here by its rules; what cannot be kept to is refused. Used by `postgres:` and `sql:`.
 
 mod cell;
+mod file;
+mod knock;
 mod login;
 mod service;
 mod session;
@@ -26,6 +28,7 @@ use common::hint::Hint as _;
 use common::pg::client::{Access, unprivileged};
 use common::pg::conninfo::Conninfo;
 use common::pg::place;
+use common::text;
 use login::Login;
 use settings::{Settings, Surroundings};
 use std::path::PathBuf;
@@ -63,16 +66,18 @@ impl Database {
         }
         let given = [!address.is_empty(), env_file.is_some(), service.is_some()].into_iter().filter(|given| *given);
         ensure!(given.count() <= 1, "the address, env-file= and service= say the same thing twice");
+        ensure!(name.is_none() || !is_bare(address), "the address and dbname= say the same thing twice");
         let place = match (env_file, service) {
             (Some(path), _) => Place::EnvFile(path),
             (None, Some(service)) => {
+                origin.may("service=")?;
                 let mut info = Conninfo::empty();
                 info.set("service", service);
                 Place::Address(Access::new(info))
             }
-            (None, None) => Place::Address(access(address)?),
+            (None, None) => Place::Address(access(address, origin)?),
         };
-        let shown = shown(&place, name.as_deref());
+        let shown = shown(address, &place, name.as_deref());
         Ok(Self { place, name, run_as, shown })
     }
 
@@ -111,27 +116,38 @@ impl Database {
 
 /// An address as it is typed. A password is refused wherever it stands: in arguments everybody can read it, and a list of
 /// targets is no place for secrets.
-fn access(address: &str) -> Result<Access> {
+///
+/// Who writes lines to our standard input may choose a server, but then nothing of ours goes there (THREATS G3, G10).
+fn access(address: &str, origin: Origin) -> Result<Access> {
     if address.is_empty() {
         return Ok(Access::new(Conninfo::empty()));
     }
-    let info = Conninfo::parse(address)?;
+    let mut info = Conninfo::parse(address)?;
     if info.password().is_some() {
         return Err(anyhow!("a password does not belong into a target")).hint(
             "put it into ~/.pgpass (mode 0600) or PGPASSWORD, or name the application's own file: env-file=.env",
         );
     }
+    let is_foreign = origin == Origin::Pipe && info.entries().any(|(key, _)| key != "dbname");
+    if is_foreign {
+        info.restrict_to_foreign().context("standard input")?;
+    }
     place::tell_notes(&info);
-    Ok(Access::new(info))
+    let foreign = is_foreign.then(|| PathBuf::from("standard input"));
+    Ok(Access { foreign, ..Access::new(info) })
 }
 
-fn shown(place: &Place, name: Option<&str>) -> String {
+/// A name as it was typed; of what may hold a user or a secret only where it leads.
+fn shown(address: &str, place: &Place, name: Option<&str>) -> String {
     match (place, name) {
-        (Place::EnvFile(path), None) => format!("the database of {}", common::text::line(&path.to_string_lossy())),
-        (Place::EnvFile(path), Some(name)) => {
-            format!("{} of {}", common::text::line(name), common::text::line(&path.to_string_lossy()))
-        }
+        (Place::EnvFile(path), Some(name)) => format!("{} of {}", text::line(name), text::line(&path.to_string_lossy())),
+        (Place::EnvFile(path), None) => text::line(&path.to_string_lossy()),
+        (Place::Address(_), _) if is_bare(address) => text::line(address),
         (Place::Address(access), Some(name)) => access.with_database(name).shown(),
         (Place::Address(access), None) => access.shown(),
     }
+}
+
+fn is_bare(address: &str) -> bool {
+    !address.is_empty() && !address.contains('=') && !address.contains("://")
 }

@@ -2,17 +2,13 @@
 //!
 //! Source: PostgreSQL documentation, "The Connection Service File", and `parseServiceFile` in fe-connect.c.
 
+use super::file;
 use super::settings::Surroundings;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use common::hint::Hint as _;
 use common::pg::conninfo::Conninfo;
-use std::fs::OpenOptions;
-use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// The largest service file that is read.
-const LIMIT: u64 = 1 << 20;
 /// Where packages of PostgreSQL look for the system's own file: Debian, Red Hat, built from source.
 const SYSTEM: [&str; 3] =
     ["/etc/postgresql-common/pg_service.conf", "/etc/pg_service.conf", "/usr/local/pgsql/etc/pg_service.conf"];
@@ -42,17 +38,14 @@ pub fn find(name: &str, surroundings: &Surroundings) -> Result<Conninfo> {
 }
 
 fn read(path: &Path, must_exist: bool) -> Result<Option<String>> {
-    let act = || format!("cannot read {path:?}");
-    let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits().cast_signed();
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => return Ok(None),
-        Err(error) => return Err(error).with_context(act),
-    };
-    ensure!(file.metadata().with_context(act)?.is_file(), "{}: is not a regular file", act());
-    let mut text = String::new();
-    file.take(LIMIT).read_to_string(&mut text).with_context(act)?;
-    Ok(Some(text))
+    match file::read(path)? {
+        None if must_exist => bail!("cannot read {path:?}: there is no such file"),
+        None => Ok(None),
+        Some((bytes, _)) => match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => bail!("cannot read {path:?}: it is not UTF-8"),
+        },
+    }
 }
 
 /// The keywords in the section of that name. As in libpq the first of a keyword counts, and no line nests another service.

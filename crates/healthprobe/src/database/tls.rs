@@ -4,10 +4,12 @@
 //! the field are honoured as libpq does, though rustls alone refuses them: a self-signed certificate that is itself the
 //! root (the recipe of PostgreSQL's own documentation), and a name that stands in the common name only.
 
+use super::file;
 use super::login::SslMode;
 use super::settings::Settings;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use common::hint::Hint as _;
+use common::secret::Secret;
 use common::tls;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -68,22 +70,25 @@ fn client_certificate(settings: &Settings) -> Result<Option<(Vec<CertificateDer<
     let key = settings.file("sslkey", "postgresql.key");
     let key =
         key.ok_or_else(|| anyhow!("there is no key for the certificate {cert:?}")).hint("name it with sslkey=")?;
-    let stat = std::fs::metadata(&key).with_context(|| format!("cannot open {key:?}"))?;
+    let (pem, stat) = file::read(&key)?.with_context(|| format!("cannot read {key:?}: there is no such file"))?;
+    let pem = Secret::from(String::from_utf8(pem).map_err(|_| anyhow!("cannot use {key:?}: it is not PEM"))?);
     let allowed = if stat.uid() == 0 { 0o640 } else { 0o600 };
     if stat.mode() & 0o777 & !allowed != 0 {
         return Err(anyhow!("{key:?} can be read by others (mode {:04o})", stat.mode() & 0o7777))
             .hint(format!("run: chmod 600 {key:?}"));
     }
     // What is wrong with a key is told without a byte of it.
-    let read =
-        PrivateKeyDer::from_pem_file(&key).map_err(|_| anyhow!("cannot use {key:?}: it holds no plain private key"));
+    let read = PrivateKeyDer::from_pem_slice(pem.expose().as_bytes());
+    let read = read.map_err(|_| anyhow!("cannot use {key:?}: it holds no plain private key"));
     Ok(Some((certificates(&cert)?, read.hint("an encrypted key cannot be used here")?)))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let act = || format!("cannot read certificates from {path:?}");
-    let found: Vec<_> =
-        CertificateDer::pem_file_iter(path).with_context(act)?.collect::<Result<_, _>>().with_context(act)?;
+    let (pem, _) = file::read(path)?.with_context(|| format!("{}: there is no such file", act()))?;
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| anyhow!("{}: it is not PEM", act()))?;
     ensure!(!found.is_empty(), "{}: it holds none", act());
     Ok(found)
 }

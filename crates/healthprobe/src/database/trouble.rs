@@ -32,6 +32,11 @@ impl Trouble {
     }
 }
 
+/// Whether a server asked for a password and there was none.
+pub(super) fn lacks_password(error: &tokio_postgres::Error) -> bool {
+    error.source().is_some_and(|cause| cause.to_string() == "password missing")
+}
+
 /// The words of the driver, made plain.
 pub(super) fn plain(error: &tokio_postgres::Error) -> anyhow::Error {
     if let Some(said) = error.as_db_error() {
@@ -39,7 +44,6 @@ pub(super) fn plain(error: &tokio_postgres::Error) -> anyhow::Error {
     }
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
     let words = match (error.to_string().as_str(), cause.as_str()) {
-        (_, "password missing") => "the server asks for a password, and none was found".to_owned(),
         (_, "server did not use channel binding") => {
             "the server does not prove who it is (channel binding), so no password is sent".to_owned()
         }
@@ -61,11 +65,6 @@ pub(super) fn plain(error: &tokio_postgres::Error) -> anyhow::Error {
 
 fn advice_on(words: &str) -> Option<&'static str> {
     let has = |part: &str| words.contains(part);
-    if has("asks for a password") {
-        return Some(
-            "put the password into ~/.pgpass (mode 0600) or PGPASSWORD, or name the application's file with env-file=",
-        );
-    }
     if has("unexpected message") || has("parsing response") || has("unexpected EOF") {
         return Some("is it PostgreSQL that listens there?");
     }
@@ -111,6 +110,6 @@ mod tests {
     fn an_error_of_the_server_keeps_its_code_and_a_hint() {
         assert!(on_code("53300").is_some_and(|advice| advice.contains("max_connections")));
         assert_eq!(on_code("XX000"), None);
-        assert!(advice_on("the server asks for a password, and none was found").unwrap().contains("pgpass"));
+        assert!(advice_on("unexpected message from server").unwrap().contains("is it PostgreSQL"));
     }
 }

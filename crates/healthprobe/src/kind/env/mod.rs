@@ -94,15 +94,14 @@ fn findings(file: &EnvFile, example: Option<&EnvFile>, wanted: &Wanted) -> Vec<F
 
 /// Who may read and write it.
 fn mode(file: &EnvFile, wanted: &Wanted) -> Option<Finding> {
-    let path = common::text::line(&file.path.to_string_lossy());
-    let mode = file.mode;
+    let (path, mode) = (&file.path, file.mode);
     if mode & 0o022 & !wanted.mode != 0 {
-        let words = format!("others than its owner may write it (mode {mode:04o}); run: chmod go-w {path}");
+        let words = format!("others than its owner may write it (mode {mode:04o}); run: chmod go-w {path:?}");
         return Some(Finding::of_file("mode", Weight::Fault, words));
     }
     (mode & 0o777 & !wanted.mode != 0).then(|| {
         let words = format!(
-            "it is open to more users than it should be (mode {mode:04o}); run: chmod {:04o} {path}",
+            "it is open to more users than it should be (mode {mode:04o}); run: chmod {:04o} {path:?}",
             mode & wanted.mode
         );
         Finding::of_file("mode", Weight::Doubt, words)
