@@ -172,7 +172,7 @@ fn a_server_that_is_not_there_or_lets_nobody_in_is_critical() {
         .run()
         .stdout_has("UNKNOWN db: ")
         .stdout_has("the server asks for a password, and none was found")
-        .stdout_has("hint: put the password into ~/.pgpass")
+        .stdout_has("hint: put the password into \"")
         .code(3);
     let full: Vec<Client> = (0..3).map(|_| connect_as(&pg, "app")).collect();
     tcp("app", "app")

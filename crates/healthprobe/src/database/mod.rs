@@ -140,7 +140,9 @@ fn access(address: &str, origin: Origin) -> Result<Access> {
 /// A name as it was typed; of what may hold a user or a secret only where it leads.
 fn shown(address: &str, place: &Place, name: Option<&str>) -> String {
     match (place, name) {
-        (Place::EnvFile(path), Some(name)) => format!("{} of {}", text::line(name), text::line(&path.to_string_lossy())),
+        (Place::EnvFile(path), Some(name)) => {
+            format!("{} of {}", text::line(name), text::line(&path.to_string_lossy()))
+        }
         (Place::EnvFile(path), None) => text::line(&path.to_string_lossy()),
         (Place::Address(_), _) if is_bare(address) => text::line(address),
         (Place::Address(access), Some(name)) => access.with_database(name).shown(),
