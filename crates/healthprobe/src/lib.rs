@@ -13,6 +13,7 @@
 mod blame;
 mod child;
 pub mod cli;
+mod database;
 mod found;
 mod item;
 mod judge;

@@ -207,16 +207,24 @@ impl Options {
 
     /// The thresholds of a quantity; `default` is as [`judge::default_of`] reads it.
     pub(crate) fn thresholds(&mut self, quantity: &str, unit: Unit, default: &str) -> Thresholds {
-        self.known.push(quantity.to_owned());
-        self.quantities.push(quantity.to_owned());
         let default = judge::default_of(default, unit);
-        let mut thresholds = default.unwrap_or_else(|error| {
+        let default = default.unwrap_or_else(|error| {
             self.mistake(error);
             Thresholds::default()
         });
+        self.thresholds_from(quantity, unit, default).0
+    }
+
+    /// As [`Options::thresholds`], from a default of any shape; and whether the target says anything about the quantity.
+    pub(crate) fn thresholds_from(&mut self, quantity: &str, unit: Unit, default: Thresholds) -> (Thresholds, bool) {
+        self.known.push(quantity.to_owned());
+        self.quantities.push(quantity.to_owned());
+        let mut thresholds = default;
+        let mut is_given = false;
         let mut mistakes = Vec::new();
         for word in self.words.iter_mut().filter(|word| word.key == quantity && !word.is_taken) {
             word.is_taken = true;
+            is_given = true;
             let condition = Condition { level: word.level, operator: word.operator, value: &word.value };
             match condition.apply(thresholds, unit) {
                 Ok(applied) => thresholds = applied,
@@ -224,7 +232,7 @@ impl Options {
             }
         }
         self.mistakes.extend(mistakes);
-        thresholds
+        (thresholds, is_given)
     }
 
     /// The thresholds of the first quantity of a kind: a bare range in `warning=` and `critical=` is for it, too.
@@ -250,14 +258,15 @@ impl Options {
     }
 
     /// The conditions that nobody has asked for, by the names of their quantities: those of columns that only the query knows.
-    pub(crate) fn other_thresholds(&mut self, unit: Unit) -> Vec<(String, Thresholds)> {
+    /// `unit` says by its name what a quantity is counted in.
+    pub(crate) fn other_thresholds(&mut self, unit: impl Fn(&str) -> Unit) -> Vec<(String, Thresholds)> {
         let is_other = |word: &&Word| {
             let compares = !matches!(word.operator, Operator::Is | Operator::Bare | Operator::Matches);
             !word.is_taken && !word.key.is_empty() && (compares || word.level != Level::Both)
         };
         let mut names: Vec<_> = self.words.iter().filter(is_other).map(|word| word.key.clone()).collect();
         names.dedup();
-        names.into_iter().map(|name| (name.clone(), self.thresholds(&name, unit, ""))).collect()
+        names.into_iter().map(|name| (name.clone(), self.thresholds(&name, unit(&name), ""))).collect()
     }
 
     /// Notes a mistake of this target.

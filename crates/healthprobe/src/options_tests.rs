@@ -88,7 +88,7 @@ fn columns_of_a_query_have_thresholds_of_their_own() {
     let mut given = options("failed>5 warning=waiting>3 name=x");
     given.text("name");
 
-    let names: Vec<_> = given.other_thresholds(Unit::Count).into_iter().map(|(name, _)| name).collect();
+    let names: Vec<_> = given.other_thresholds(|_| Unit::Count).into_iter().map(|(name, _)| name).collect();
 
     assert_eq!(names, ["failed", "waiting"]);
     assert!(said(given).is_empty());

@@ -160,6 +160,9 @@ impl Kind {
         if what.starts_with("http://") || what.starts_with("https://") {
             return http::Probe::parse(what, options, origin).map(Self::Http);
         }
+        if postgres::is_address(what) {
+            return postgres::Probe::parse(what, options, origin).map(Self::Postgres);
+        }
         let (word, address) = what.split_once(':').unwrap_or((what, ""));
         Self::of(word, address, options, origin).unwrap_or_else(|| Err(unknown(word)))
     }
