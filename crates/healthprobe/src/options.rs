@@ -164,11 +164,6 @@ impl Options {
         self.read(key, units::parse_duration)
     }
 
-    /// `key=10MiB`, in bytes.
-    pub(crate) fn size(&mut self, key: &str) -> Option<u64> {
-        self.read(key, units::parse_size)
-    }
-
     /// `key=3`, a whole number.
     pub(crate) fn number(&mut self, key: &str, allowed: std::ops::RangeInclusive<u64>) -> Option<u64> {
         self.read(key, |text| {
