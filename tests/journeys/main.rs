@@ -16,6 +16,8 @@ mod fidelity;
 mod globals;
 mod healthprobe;
 mod healthprobe_env;
+mod healthprobe_faults;
+mod healthprobe_http;
 mod healthprobe_postgres;
 mod healthprobe_sql;
 mod healthprobe_systemd;

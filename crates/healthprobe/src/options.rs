@@ -327,7 +327,9 @@ fn understood(whole: String) -> Vec<Word> {
         let (key, operator, value) = if is_named { (key, operator, value) } else { ("", Operator::Is, part) };
         Word { key: key.to_owned(), operator, value: value.to_owned(), level, whole: whole.clone(), is_taken: false }
     };
-    value.split(',').map(word).collect()
+    // A range has no comma, so a value without a name is one range, or a mistake.
+    let has_names = value.split(',').any(|part| part.starts_with(|c: char| c.is_ascii_alphabetic()));
+    if has_names { value.split(',').map(word).collect() } else { vec![word(value)] }
 }
 
 /// The name among those that are known which is nearest to one that is not.

@@ -66,6 +66,10 @@ fn a_quantity_that_is_not_measured_is_a_mistake() {
 
     assert_eq!(said(given), [r#"warning=sued>1: "sued" is not measured here"#]);
 
+    let mut given = options("critical=1,10");
+    given.main_thresholds("used", Unit::Count, "");
+    assert_eq!(said(given), [r#"critical=1,10: cannot read "1,10" as a range: "1,10" is no number"#]);
+
     assert_eq!(said(options("warning=5")), ["warning=5: nothing here is one number; name the quantity"]);
 }
 

@@ -47,7 +47,7 @@ fn service(unit: &State<'_>, rules: &Rules) -> Found {
         ("activating", _) => Found::warning(format!("it is starting ({sub}){again}")),
         ("deactivating", _) => Found::warning(format!("it is stopping ({sub}){again}")),
         ("active" | "reloading" | "refreshing", _) => running(unit, rules, restarts),
-        ("inactive", _) if unit.get("ConditionResult") == "no" && unit.has_never_run() => {
+        ("inactive", _) if unit.get("ConditionResult") == "no" && unit.at("ConditionTimestamp").is_some() => {
             Found::critical("it is not running: a condition in its file does not hold")
         }
         ("inactive", _) if unit.get("Type") == "oneshot" => job(unit),
@@ -133,10 +133,11 @@ impl<'a> State<'a> {
         common::threshold::number(self.get(key)).ok()
     }
 
-    /// A time, as systemd writes it with --timestamp=unix: `@1795261953`.
+    /// A time, as systemd writes it in UTC: `Sun 2026-11-22 02:00:00 UTC`.
     fn at(&self, key: &str) -> Option<Stamp> {
-        let seconds = self.get(key).strip_prefix('@')?.split('.').next()?.parse().ok()?;
-        Stamp::from_seconds(seconds).filter(|stamp| *stamp != Stamp::MIN)
+        let mut words = self.get(key).split(' ');
+        let (_weekday, date, time) = (words.next()?, words.next()?, words.next()?);
+        Stamp::parse_rfc3339(&format!("{date}T{time}Z")).ok()
     }
 
     fn age(&self, key: &str) -> Option<Duration> {

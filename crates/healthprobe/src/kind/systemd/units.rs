@@ -11,7 +11,7 @@ use std::time::Duration;
 /// The properties that are asked for.
 const PROPERTIES: &str = "Id,Names,LoadState,LoadError,ActiveState,SubState,Result,Type,NRestarts,ExecMainStatus,\
                           ExecMainCode,ActiveEnterTimestamp,InactiveEnterTimestamp,MemoryCurrent,Unit,LastTriggerUSec,\
-                          NextElapseUSecRealtime,NextElapseUSecMonotonic,ConditionResult";
+                          NextElapseUSecRealtime,ConditionTimestamp,ConditionResult";
 /// What is read of the answer: a kilobyte a unit, for thousands of them.
 const OUTPUT: usize = 8 * 1024 * 1024;
 
@@ -106,13 +106,13 @@ pub(crate) fn ask(scope: Scope, units: &[String], time: Duration) -> Result<Arc<
     let systemctl = process::find("systemctl")
         .ok_or_else(|| anyhow!("cannot find the program systemctl"))
         .hint("units can be looked at only where systemd runs; process:NAME looks for a program")?;
-    let mut program = Program::new(&systemctl).env("LC_ALL", "C").env("SYSTEMD_COLORS", "0");
+    let mut program = Program::new(&systemctl).env("LC_ALL", "C").env("SYSTEMD_COLORS", "0").env("TZ", "UTC");
     if scope == Scope::User {
         program =
             program.arg("--user").envs_where(|name| ["XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"].contains(&name));
     }
-    // Times as seconds since 1970: from systemd 247 on.
-    let program = program.args(["show", "--timestamp=unix", "--property", PROPERTIES, "--"]).args(units);
+    // Times come in the zone of whoever asks: --timestamp=unix changes some of them only (252).
+    let program = program.args(["show", "--property", PROPERTIES, "--"]).args(units);
     let ran = child::run(program, time, OUTPUT)?;
     if !ran.status.success() {
         let said = ran.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
