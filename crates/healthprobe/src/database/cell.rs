@@ -81,7 +81,6 @@ impl<'a> FromSql<'a> for Any {
 
 type Failure = Box<dyn std::error::Error + Sync + Send>;
 
-#[expect(clippy::cast_precision_loss, reason = "a count above 2^53 is not judged to the last one")]
 fn read(ty: &Type, raw: &[u8]) -> Result<Cell, Failure> {
     Ok(match *ty {
         Type::INT2 => Cell::Number(f64::from(i16::from_sql(ty, raw)?)),
@@ -130,7 +129,6 @@ fn numeric(raw: &[u8]) -> Result<f64, Failure> {
 }
 
 /// Microseconds, days, months; a month is 30 days, as in `extract(epoch FROM …)`. Source: `interval_send` in timestamp.c.
-#[expect(clippy::cast_precision_loss, reason = "microseconds of a century fit")]
 fn interval(raw: &[u8]) -> Result<f64, Failure> {
     let micros = i64::from_be_bytes(word(raw, 0)?);
     let days = i32::from_be_bytes(word(raw, 8)?);

@@ -224,7 +224,7 @@ fn worst(troubles: Vec<Trouble>) -> Trouble {
         (Some(first), Some(status)) if several => {
             let hints = hint::of(&first.error);
             let error = anyhow!(texts.join("; "));
-            let error = hints.into_iter().fold(error, |error, advice| hint::with(error, advice));
+            let error = hints.into_iter().fold(error, hint::with);
             Trouble { status, error }
         }
         (Some(first), _) => first,

@@ -146,7 +146,6 @@ fn told(file: &EnvFile, findings: &[Finding], wanted: &Wanted) -> Found {
         found = found.hint("ignore=NAME leaves a variable alone, readers=… names the programs that read the file");
     }
     found.parts = parts;
-    #[expect(clippy::cast_precision_loss, reason = "a file of 1 MiB has fewer lines")]
     let number = |weight| findings.iter().filter(|finding| finding.weight == weight).count() as f64;
     found.measure(Measure::new("faults", number(Weight::Fault), Unit::Count)).measure(Measure::new(
         "doubts",

@@ -32,11 +32,6 @@ pub(super) struct Wanted {
 pub(super) struct Names(String);
 
 impl Names {
-    /// As it was written.
-    pub(super) fn written(&self) -> &str {
-        &self.0
-    }
-
     pub(super) fn fit(&self, name: &str) -> bool {
         match self.0.split_once('*') {
             None => self.0 == name,
@@ -54,7 +49,7 @@ impl Wanted {
         for name in required.iter().filter(|name| !is_name(name)) {
             options.mistake(anyhow!("required=: {name:?} is no name of a variable"));
         }
-        let formats = each(options, "format", |text| Format::named(text));
+        let formats = each(options, "format", Format::named);
         let choices = each(options, "oneof", |text| Ok(text.split('|').map(str::to_owned).collect()));
         let lengths = each(options, "min-length", |text| {
             let number = text.parse().ok().filter(|number| (1..=100_000).contains(number));

@@ -124,7 +124,6 @@ fn weakness(value: &str, sort: Sort) -> Option<&'static str> {
 }
 
 /// The bits of a text whose characters were drawn as often as they occur in it. Source: Shannon.
-#[expect(clippy::cast_precision_loss, reason = "a file of 1 MiB")]
 fn entropy(value: &str) -> f64 {
     let mut counts = std::collections::HashMap::new();
     for character in value.chars() {

@@ -103,7 +103,6 @@ pub(super) fn indexes(facts: &Facts, limits: &Limits) -> Part {
         texts.push("nothing to improve was found".to_owned());
     }
     let status = if invalid.is_empty() { Status::Ok } else { Status::Warning };
-    #[expect(clippy::cast_precision_loss, reason = "at most twenty are listed")]
     let count = |list: &[Relation]| list.len() as f64;
     let mut measures = vec![limits.measure("missing", count(missing))];
     if is_known {

@@ -34,7 +34,6 @@ pub(super) fn replication(facts: &Facts, limits: &Limits) -> Part {
     if texts.is_empty() {
         texts.push("no standby is connected".to_owned());
     }
-    #[expect(clippy::cast_precision_loss, reason = "a number of servers")]
     let count = limits.measure("standbys", standbys.len() as f64);
     let measures = vec![limits.measure("lag", seconds), limits.measure("lag-size", bytes), count];
     told(Check::Replication, status, texts.join("; "), measures)
@@ -83,7 +82,6 @@ pub(super) fn slots(facts: &Facts, limits: &Limits) -> Part {
         texts.push("none".to_owned());
     }
     let most = slots.iter().filter_map(|slot| slot.bytes).fold(0.0, f64::max);
-    #[expect(clippy::cast_precision_loss, reason = "a number of slots")]
     let inactive = slots.iter().filter(|slot| !slot.is_active).count() as f64;
     let inactive = Measure::new("inactive", inactive, Unit::Count);
     told(Check::Slots, status, texts.join("; "), vec![limits.measure("retained", most), inactive])

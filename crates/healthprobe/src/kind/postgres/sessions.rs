@@ -137,7 +137,6 @@ fn who(busy: &Busy) -> String {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a number of sessions")]
 fn count(name: &'static str, count: usize) -> Measure {
     Measure::new(name, count as f64, Unit::Count)
 }

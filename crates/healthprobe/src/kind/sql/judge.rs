@@ -37,7 +37,6 @@ impl Judge {
 
     fn counted(&self, rows: &Rows) -> Found {
         let more = if rows.is_whole { "" } else { " or more" };
-        #[expect(clippy::cast_precision_loss, reason = "at most a hundred thousand are counted")]
         let count = rows.count as f64;
         let words = common::units::things(rows.count, "row");
         Found::ok(format!("{words}{more}")).measure(Measure::new("value", count, Unit::Count).judged(self.main))
