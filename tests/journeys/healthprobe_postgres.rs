@@ -184,7 +184,7 @@ fn a_server_that_is_not_there_or_lets_nobody_in_is_critical() {
 
     pg.stop_fast();
     tcp("app", "app").stdout_has("Connection refused").stdout_has("hint: is the server running there?").code(2);
-    look(&pg, "").stdout_has("CRITICAL db: cannot connect to the socket ").stdout_has("No such file").code(2);
+    look(&pg, "").stdout_has("CRITICAL db: cannot connect to /tmp/").stdout_has("No such file").code(2);
 }
 
 fn connect_as(pg: &Postgres, user: &str) -> Client {

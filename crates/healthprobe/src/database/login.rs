@@ -37,7 +37,7 @@ impl Endpoint {
     /// For messages.
     pub fn shown(&self) -> String {
         match &self.host {
-            Host::Socket(dir) => format!("the socket {}:{}", common::text::line(&dir.to_string_lossy()), self.port),
+            Host::Socket(dir) => format!("{}:{}", common::text::line(&dir.to_string_lossy()), self.port),
             Host::Tcp(name, _) if name.contains(':') => format!("[{name}]:{}", self.port),
             Host::Tcp(name, _) => format!("{}:{}", common::text::line(name), self.port),
         }
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn several_hosts_have_one_port_or_one_each() {
         assert_eq!(shown("postgresql://a,b:5433,[::1]:5434/app"), ["a:5432", "b:5433", "[::1]:5434"]);
-        assert_eq!(shown("host=a,/run/x port=7"), ["a:7", "the socket /run/x:7"]);
+        assert_eq!(shown("host=a,/run/x port=7"), ["a:7", "/run/x:7"]);
         assert_eq!(shown("host=db.test hostaddr=127.0.0.1"), ["db.test:5432"]);
         for text in ["host=a,b port=1,2,3", "host=a,b hostaddr=127.0.0.1", "hostaddr=x"] {
             assert!(login(text).is_err(), "{text}");

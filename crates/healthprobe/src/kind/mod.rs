@@ -91,6 +91,7 @@ macro_rules! kinds {
     ($($variant:ident $module:ident $word:literal)*) => {
         /// What a target is.
         #[derive(Debug)]
+        #[expect(clippy::large_enum_variant, reason = "made once for each target, and never moved about")]
         pub(crate) enum Kind { $(
             #[doc = concat!("`", $word, ":`")]
             $variant($module::Probe),

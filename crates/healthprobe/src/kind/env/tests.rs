@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 use std::fmt::Write as _;
 
 fn wanted(words: &[&str]) -> Wanted {
@@ -144,5 +145,22 @@ fn no_value_is_ever_told() {
 
         let shown = format!("{found:?}");
         assert!(!shown.contains(CANARY) && !shown.contains(&CANARY.to_uppercase()), "{shape}: {shown}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic_or_tell_a_value(
+        before in "(\\PC|\n|\r|=|'|\"|\\$|:|/|@|%|[A-Z_]){0,60}",
+        name in "[A-Z]{1,8}(_SECRET|_URL|_PASSWORD|_ENV|)",
+        around in "(postgres://u:%@h/d|https://%@a.com|'%'|\"%\"|<%>|%|\\$\\{%\\})"
+    ) {
+        let text = format!("{before}\n{name}={}\n", around.replace('%', "CaNaRy7f3k9"));
+        let (file, wanted) = (file(&text), wanted(&["required=Z", "format=*:port", "min-length=*:999"]));
+
+        let found = told(&file, &findings(&file, None, &wanted), &wanted);
+
+        let shown = format!("{found:?}");
+        prop_assert!(!shown.contains("CaNaRy7f3k9"), "{}", shown);
     }
 }
