@@ -538,6 +538,50 @@ fn tls_is_as_strict_as_sslmode_says() {
     look("127.0.0.1", "sslmode=require&ssl_min_protocol_version=TLSv1.3").stdout_has("OK db: ").code(0);
 }
 
+/// A role that logs in by a certificate, as libpq would show it.
+#[test]
+fn a_certificate_of_ours_is_shown_where_it_is_asked_for() {
+    let dir = Sandbox::new();
+    let authority = Authority::shared();
+    let server = authority.leaf("localhost").names(["DNS:localhost"]).write(dir.path(), "pg");
+    let client =
+        authority.leaf("app").common_name("app").extensions("extendedKeyUsage=clientAuth\n").write(dir.path(), "app");
+    let pg = Postgres::builder().hba("hostssl all app 127.0.0.1/32 cert").start();
+    pg.sql("CREATE ROLE app LOGIN; CREATE DATABASE app OWNER app");
+    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(pg.data_dir()).unwrap());
+    let root = authority.root();
+    for (from, name) in [(&server.chain, "server.crt"), (&server.key, "server.key"), (&root, "root.crt")] {
+        let to = pg.data_dir().join(name);
+        fs::copy(from, &to).unwrap();
+        std::os::unix::fs::chown(&to, Some(owner), None).unwrap();
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    pg.sql("ALTER SYSTEM SET ssl_ca_file = 'root.crt'");
+    pg.sql("ALTER SYSTEM SET ssl = on");
+    pg.sql("SELECT pg_reload_conf()");
+    until(&pg, "SELECT current_setting('ssl') = 'on'");
+    let look = |words: &str| {
+        let target =
+            format!("'postgres://app@127.0.0.1:{}/app?sslmode=require{words}' name=db checks=connections", pg.port());
+        healthprobe(&dir).arg(target).run().stderr_is("")
+    };
+    let key = dir.join("client.key");
+    fs::copy(&client.key, &key).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let shown = format!("&sslcert={}&sslkey={}", client.chain.display(), key.display());
+
+    look(&shown).stdout_has("OK db: ").code(0);
+    look("").stdout_has("CRITICAL db: ").stdout_has("certificate").code(2);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    look(&shown)
+        .stdout_has("UNKNOWN db: ")
+        .stdout_has("can be read by others")
+        .stdout_has("hint: run: chmod 600")
+        .code(3);
+    // A file of others may name what never ends.
+    look("&sslrootcert=/dev/zero").stdout_has("UNKNOWN db: ").stdout_has("is not a regular file").code(3);
+}
+
 /// The recipe of PostgreSQL's documentation: a certificate that signs itself, its name in the common name only.
 #[test]
 fn a_self_signed_certificate_can_be_its_own_root() {

@@ -49,6 +49,7 @@ pub(super) fn plain(error: &tokio_postgres::Error) -> anyhow::Error {
         }
         ("error performing TLS handshake", "server does not support TLS") => "the server has no TLS".to_owned(),
         ("error performing TLS handshake", cause) => format!("TLS failed: {}", common::text::line(cause)),
+        (_, "bytes remaining on stream") => "the server closed the connection in the middle of an answer".to_owned(),
         ("connection closed", _) => "the server closed the connection".to_owned(),
         ("error communicating with the server", "") => "the server closed the connection".to_owned(),
         ("error communicating with the server", cause) => common::text::line(cause),
@@ -65,7 +66,7 @@ pub(super) fn plain(error: &tokio_postgres::Error) -> anyhow::Error {
 
 fn advice_on(words: &str) -> Option<&'static str> {
     let has = |part: &str| words.contains(part);
-    if has("unexpected message") || has("parsing response") || has("unexpected EOF") {
+    if has("unexpected message") || has("parsing response") || has("in the middle of") {
         return Some("is it PostgreSQL that listens there?");
     }
     if has("TLS") || has("channel binding") {
