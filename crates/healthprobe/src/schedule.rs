@@ -81,24 +81,29 @@ pub(crate) fn look_at_all(targets: &[Arc<Target>], pace: &Pace) -> Vec<Look> {
     (0..threads).for_each(|_| start(&work, &sender));
     let mut looks: Vec<Option<Look>> = targets.iter().map(|_| None).collect();
     let mut began: Vec<Option<Instant>> = vec![None; targets.len()];
-    while looks.iter().any(Option::is_none) && interrupt::requested().is_none() {
-        match receiver.recv_timeout(TICK.min(pace.end.saturating_duration_since(Instant::now()) + GRACE)) {
+    let (mut waiting, mut checked) = (targets.len(), Instant::now());
+    while waiting > 0 && interrupt::requested().is_none() && Instant::now() <= pace.end + GRACE {
+        match receiver.recv_timeout(TICK) {
             Ok(News::Began(number)) => began[number] = Some(Instant::now()),
-            Ok(News::Seen(number, look)) => {
-                looks[number].get_or_insert(look);
+            // One that was given up may still come.
+            Ok(News::Seen(number, look)) if looks[number].is_none() => {
+                looks[number] = Some(look);
+                waiting -= 1;
             }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            Ok(News::Seen(..)) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
+        if checked.elapsed() < TICK {
+            continue;
+        }
+        checked = Instant::now();
         for number in 0..targets.len() {
             let is_late = began[number].is_some_and(|began| began.elapsed() > work.patience(number));
             if is_late && looks[number].is_none() {
                 looks[number] = Some(Look::new(Found::unknown("it gave no answer within its time limit")));
+                waiting -= 1;
                 // The thread is lost; somebody else has to do its work.
                 start(&work, &sender);
             }
-        }
-        if Instant::now() > pace.end + GRACE {
-            break;
         }
     }
     let late = |number: usize| {

@@ -9,7 +9,7 @@ use common::report::{Measure, Unit};
 use common::status::Status;
 
 /// The options of certcheck that a target may have; those that name local files are not taken from a pipe.
-const OPTIONS: [&str; 5] = ["host", "connect", "served-by", "trust", "at"];
+const OPTIONS: [&str; 4] = ["host", "connect", "served-by", "trust"];
 const FILES: [&str; 3] = ["key", "password-file", "trust-roots"];
 
 /// One target of this kind.

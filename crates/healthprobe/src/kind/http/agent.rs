@@ -57,7 +57,8 @@ impl Way {
 /// The agents of a run. One serves all usual targets: what TLS needs is prepared once.
 #[derive(Debug, Default)]
 pub(crate) struct Agents {
-    usual: OnceLock<Agent>,
+    /// For http, and for https.
+    usual: [OnceLock<Agent>; 2],
     roots: OnceLock<std::result::Result<RootCerts, String>>,
 }
 
@@ -67,18 +68,19 @@ impl Agents {
     /// # Errors
     ///
     /// Roots that cannot be read.
-    pub(crate) fn of(&self, way: &Way, keeps_open: bool) -> Result<Agent> {
+    pub(crate) fn of(&self, way: &Way, scheme: &str, keeps_open: bool) -> Result<Agent> {
         if *way == Way::default() && !keeps_open {
-            if let Some(agent) = self.usual.get() {
+            let usual = &self.usual[usize::from(scheme == "https")];
+            if let Some(agent) = usual.get() {
                 return Ok(agent.clone());
             }
-            let agent = self.make(way, keeps_open)?;
-            return Ok(self.usual.get_or_init(|| agent).clone());
+            let agent = self.make(way, scheme, keeps_open)?;
+            return Ok(usual.get_or_init(|| agent).clone());
         }
-        self.make(way, keeps_open)
+        self.make(way, scheme, keeps_open)
     }
 
-    fn make(&self, way: &Way, keeps_open: bool) -> Result<Agent> {
+    fn make(&self, way: &Way, scheme: &str, keeps_open: bool) -> Result<Agent> {
         let idle = usize::from(keeps_open);
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -93,18 +95,21 @@ impl Agents {
             .output_buffer_size(16 * 1024)
             .max_idle_connections(idle)
             .max_idle_connections_per_host(idle)
-            .tls_config(self.tls(way)?)
+            .tls_config(self.tls(way, scheme)?)
             .build();
         let names = Names { connect: way.connect.clone() };
         Ok(Agent::with_parts(config, DefaultConnector::default(), names))
     }
 
-    fn tls(&self, way: &Way) -> Result<TlsConfig> {
+    fn tls(&self, way: &Way, scheme: &str) -> Result<TlsConfig> {
         let config = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .unversioned_rustls_crypto_provider(tls::provider())
             .disable_verification(way.trust == Trust::No);
-        Ok(config.root_certs(self.roots(way)?).build())
+        // Reading the roots takes longer than a request: only who needs them has to wait for that.
+        let needs_roots = scheme == "https" && way.trust == Trust::Yes;
+        let roots = if needs_roots { self.roots(way)? } else { RootCerts::new_with_certs(&[]) };
+        Ok(config.root_certs(roots).build())
     }
 
     fn roots(&self, way: &Way) -> Result<RootCerts> {

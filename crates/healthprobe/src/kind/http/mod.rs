@@ -110,7 +110,7 @@ impl Probe {
     }
 
     fn ask(&self, context: &Context, session: &mut Session) -> Result<Found> {
-        let agent = context.shared.agents.of(&self.way, self.repeat > 1)?;
+        let agent = context.shared.agents.of(&self.way, self.request.scheme(), self.repeat > 1)?;
         let request = self.request.filled(session)?;
         let mut slowest = Duration::ZERO;
         let mut wrong = Vec::new();

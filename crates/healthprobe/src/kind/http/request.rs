@@ -132,6 +132,11 @@ impl Request {
         self.takes.iter().map(String::as_str)
     }
 
+    /// `http` or `https`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        self.url.scheme
+    }
+
     pub(crate) fn has_secrets(&self) -> bool {
         !self.secrets.is_empty() || self.basic.is_some()
     }
