@@ -14,10 +14,12 @@ TO_BUILD := cc:gcc ld:binutils /usr/include/stdio.h:libc6-dev /etc/ssl/certs/ca-
 TO_SHOW := $(TO_BUILD) flock:util-linux setpriv:util-linux useradd:passwd gzip:gzip python3:python3 fallocate:util-linux \
 	/usr/share/zoneinfo/UTC:tzdata openssl:openssl
 TO_MEASURE := $(TO_SHOW) pigz:pigz zstd:zstd logrotate:logrotate nginx:nginx-light curl:curl bc:bc file:file host:bind9-host \
-	/usr/lib/nagios/plugins/check_http:monitoring-plugins-basic /usr/lib/nagios/plugins/check_ssl_cert:monitoring-plugins-contrib
+	/usr/lib/nagios/plugins/check_http:monitoring-plugins-basic /usr/lib/nagios/plugins/check_ssl_cert:monitoring-plugins-contrib \
+	/usr/lib/nagios/plugins/check_pgsql:monitoring-plugins-standard /lib/systemd/systemd:systemd
 NEEDED := $(TO_SHOW) git:git unshare:util-linux mount:mount gpg:gpg age:age zstd:zstd strace:strace groff:groff-base \
 	script:bsdutils nginx:nginx-light dovecot:dovecot-imapd /usr/lib/dovecot/pop3:dovecot-pop3d \
-	/usr/lib/python3/dist-packages/aiosmtpd:python3-aiosmtpd mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs logrotate:logrotate
+	/usr/lib/python3/dist-packages/aiosmtpd:python3-aiosmtpd mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs logrotate:logrotate \
+	/lib/systemd/systemd:systemd /usr/lib/nagios/plugins/check_http:monitoring-plugins-basic
 
 .DEFAULT_GOAL := help
 .PHONY: help setup provision build test check demo campaign compare bench man install clean
@@ -91,6 +93,7 @@ bench: ## Measure speed, size and memory beside the usual commands (half an hour
 	@scripts/bench $(SCALE) $(ROUNDS)
 	@scripts/bench-restore $(SCALE) $(ROUNDS)
 	@scripts/bench-certcheck
+	@scripts/bench-healthprobe
 	@scripts/bench-logrotate
 
 man: ## Render man pages and completions from the definitions of the options

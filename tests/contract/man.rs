@@ -142,6 +142,36 @@ const PAGES: &[Page] = &[
         ],
     },
     Page {
+        tool: "healthprobe",
+        environment: &[
+            (
+                "PATH",
+                "Where command: and the tools of this package are looked for, in directories that only root can write to.",
+            ),
+            ("PGHOST, PGPORT, PGUSER, PGPASSWORD, PGSERVICE, …", "As psql reads them, for postgres: and sql:."),
+            (
+                "SSL_CERT_FILE, SSL_CERT_DIR",
+                "A file and directories of certificates that are trusted instead of those of the system.",
+            ),
+            (
+                "XDG_RUNTIME_DIR, DBUS_SESSION_BUS_ADDRESS",
+                "Where the manager of our own user is found, for systemd: targets with the option user.",
+            ),
+        ],
+        files: &[
+            ("/etc/nightshift/targets", "A good place for a file of targets; see healthprobe-targets(5)."),
+            ("/usr/lib/nagios/plugins", "Where command: finds plugins that are not in PATH."),
+        ],
+        see_also: &[
+            ("healthprobe-targets", "5"),
+            ("certcheck", "8"),
+            ("backup-verify", "8"),
+            ("nightshift-journal", "5"),
+            ("nightshift", "7"),
+            ("systemctl", "1"),
+        ],
+    },
+    Page {
         tool: "logrotate-lite",
         environment: &[(
             "HOME, TZ",

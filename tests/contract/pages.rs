@@ -253,6 +253,59 @@ fn the_configuration_of_the_page_is_taken() {
     }
 }
 
+/// What a target file on a page or in scripts is judged as, line for line, without a look.
+fn understood(dir: &Sandbox, text: &str) -> usize {
+    fs::write(dir.join("targets"), text).unwrap();
+    fs::set_permissions(dir.join("targets"), fs::Permissions::from_mode(0o600)).unwrap();
+    let ran = dir
+        .tool("healthprobe")
+        .args(["--no-config", "--check-targets", "--targets", "targets"])
+        .run()
+        .stderr_is("")
+        .code(0);
+    ran.stdout_text().lines().count()
+}
+
+#[test]
+fn every_target_on_a_page_is_understood() {
+    let dir = Sandbox::new();
+    let page: Vec<_> =
+        blocks("healthprobe-targets.5").into_iter().map(|block| block.sample).filter(|text| !text.is_empty()).collect();
+    assert!(page.len() >= 2, "{page:?}");
+    for text in page {
+        let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')).count();
+        assert_eq!(understood(&dir, &text), lines, "{text}");
+    }
+
+    let smoke = fs::read_to_string(workspace().join("scripts/smoke.targets")).unwrap();
+    assert_eq!(understood(&dir, &smoke), 8);
+
+    let readme = fs::read_to_string(workspace().join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("# /etc/nightshift/targets\n").unwrap();
+    assert!(understood(&dir, rest.split_once("```").unwrap().0) > 8);
+}
+
+#[test]
+fn the_commands_of_the_page_of_targets_work() {
+    let world = World::new();
+    for (command, _) in blocks("healthprobe-targets.5").into_iter().flat_map(|block| block.commands) {
+        world.shell(&command).run().stderr_is("").code(0);
+    }
+}
+
+#[test]
+fn every_kind_has_its_section() {
+    let dir = Sandbox::new();
+    let ran = dir.tool("healthprobe").args(["--no-config", "nosuchkind:x"]).run().code(3);
+    let told = ran.stderr_text();
+    let (_, kinds) = told.split_once("kinds: ").unwrap();
+    let page = fs::read_to_string(workspace().join("man/healthprobe-targets.5")).unwrap();
+    for kind in kinds.lines().next().unwrap().split(", ") {
+        let has = page.lines().any(|line| line.strip_prefix(".SS ").is_some_and(|head| head.starts_with(kind)));
+        assert!(has, "{kind} has no .SS in man/healthprobe-targets.5");
+    }
+}
+
 #[test]
 fn every_tool_has_its_line_in_the_page_of_all() {
     let page = fs::read_to_string(workspace().join("man/nightshift.7")).unwrap();
@@ -264,7 +317,13 @@ fn every_tool_has_its_line_in_the_page_of_all() {
 
 #[test]
 fn a_page_can_be_copied_from() {
-    for page in ["nightshift.7", "nightshift-backup.5", "nightshift-journal.5", "logrotate-lite.conf.5"] {
+    for page in [
+        "nightshift.7",
+        "nightshift-backup.5",
+        "nightshift-journal.5",
+        "logrotate-lite.conf.5",
+        "healthprobe-targets.5",
+    ] {
         let source = fs::read_to_string(workspace().join("man").join(page)).unwrap();
         for block in source.split(".EX\n").skip(1).map(|rest| rest.split_once(".EE\n").unwrap().0) {
             // groff may set these as typographic ones, which no shell takes.

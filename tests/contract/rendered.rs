@@ -14,6 +14,7 @@ pub fn tools() -> Vec<(&'static str, Command)> {
         definition::<backup_verify::Cli>(),
         definition::<logrotate_lite::Cli>(),
         definition::<certcheck::Cli>(),
+        definition::<healthprobe::Cli>(),
     ];
     let mut crates: Vec<String> = fs::read_dir(workspace().join("crates"))
         .expect("read crates")

@@ -21,6 +21,7 @@ use crate::pg::conninfo::Conninfo;
 use crate::secret::{self, Secret};
 use anyhow::{Context as _, anyhow, bail};
 pub use parse::{Parsed, parse};
+pub use readers::Readers;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::fmt;
@@ -44,6 +45,8 @@ pub struct EnvFile {
     pub unreadable: Vec<Unreadable>,
     /// Somebody else decides what it says: it is not owned by our effective user, or everybody may write to it.
     pub foreign: bool,
+    /// Who may do what with it: the twelve bits of its mode.
+    pub mode: u32,
 }
 
 /// One assignment.
@@ -66,6 +69,8 @@ pub struct Warning {
     pub line: usize,
     /// `bash and node-dotenv read this line differently; put the value in single quotes`.
     pub text: String,
+    /// Who reads the line differently; nobody where it is about something else.
+    pub readers: Readers,
 }
 
 /// A variable without a value that could be relied on.
@@ -110,11 +115,12 @@ impl EnvFile {
         if stat.st_mode & 0o044 != 0 {
             let mode = stat.st_mode & 0o7777;
             let text = format!("others than its owner may read it (mode {mode:04o}); run: chmod 600 {path:?}");
-            warnings.insert(0, Warning { line: 0, text });
+            warnings.insert(0, Warning { line: 0, text, readers: Readers::default() });
         }
         let is_ours = stat.st_uid == rustix::process::geteuid().as_raw();
         let foreign = !is_ours || stat.st_mode & 0o002 != 0;
-        Ok(Self { path: path.to_owned(), vars, warnings, unreadable, foreign })
+        let mode = stat.st_mode & 0o7777;
+        Ok(Self { path: path.to_owned(), vars, warnings, unreadable, foreign, mode })
     }
 
     /// The value of a variable; of two with one name the later counts.

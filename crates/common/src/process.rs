@@ -5,9 +5,10 @@ use crate::interrupt::Registered;
 use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::event::{PollFd, PollFlags};
 pub use rustix::process::Signal;
-use rustix::process::{Pid, kill_process_group};
+use rustix::process::{Pid, PidfdFlags, kill_process_group, pidfd_open};
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -23,6 +24,8 @@ pub use find::{User, find, find_all, is_executable, is_root, sibling};
 const KEPT_STDERR: usize = 64 * 1024;
 /// How long standard error is read on after a child has ended: what it leaves behind may hold the pipe for ever.
 const LATE_STDERR: Duration = Duration::from_secs(2);
+/// The same where its whole group is gone: only what has left the group can still hold the pipe.
+const SOON: Duration = Duration::from_millis(100);
 /// How long a child may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 /// What every child gets of our environment, if it is set.
@@ -33,6 +36,16 @@ const ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ",
 pub struct Program {
     command: Command,
     name: String,
+    manners: Manners,
+}
+
+/// How a child is treated at its end.
+#[derive(Clone, Copy, Debug)]
+struct Manners {
+    /// How long it may take to end after SIGTERM.
+    grace: Duration,
+    /// Whether what it leaves behind in its group is ended, too.
+    takes_all: bool,
 }
 
 impl Program {
@@ -51,7 +64,19 @@ impl Program {
                 command.env(variable, value);
             }
         }
-        Self { command, name }
+        Self { command, name, manners: Manners { grace: GRACE, takes_all: false } }
+    }
+
+    /// Gives the program this long to end after SIGTERM, before SIGKILL.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.manners.grace = grace;
+        self
+    }
+
+    /// Ends what the program leaves behind in its process group when it has ended, and waits for none of its output.
+    pub fn leaves_nothing(mut self) -> Self {
+        self.manners.takes_all = true;
+        self
     }
 
     /// Adds an argument.
@@ -130,7 +155,8 @@ impl Program {
             .with_context(|| format!("cannot run {path:?}"))?;
         let group = Pid::from_child(&child);
         let stderr = child.stderr.take().map(Kept::read);
-        Ok(Running { registered: Registered::new(group), child, group, name: self.name, stderr, ended: None })
+        let registered = Registered::new(group);
+        Ok(Running { registered, child, group, name: self.name, stderr, ended: None, manners: self.manners })
     }
 
     /// Runs the program to its end within a time limit and returns its standard output.
@@ -190,11 +216,11 @@ impl Kept {
         Self { bytes, reader }
     }
 
-    /// What came, once the child has ended.
-    fn end(self) -> Vec<u8> {
+    /// What came, once the child has ended; what comes later than `late` is not waited for.
+    fn end(self, late: Duration) -> Vec<u8> {
         let began = Instant::now();
-        while !self.reader.is_finished() && began.elapsed() < LATE_STDERR {
-            std::thread::sleep(Duration::from_millis(1));
+        while !self.reader.is_finished() && began.elapsed() < late {
+            std::thread::sleep(Duration::from_micros(200));
         }
         std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -210,6 +236,7 @@ pub struct Running {
     name: String,
     stderr: Option<Kept>,
     ended: Option<ExitStatus>,
+    manners: Manners,
 }
 
 impl Running {
@@ -238,8 +265,12 @@ impl Running {
     /// When the time is over (the group is ended first) or a signal asked us to stop.
     pub fn finish(mut self, time: Option<Duration>) -> Result<Finished> {
         let began = Instant::now();
-        let mut pause = Duration::from_millis(1);
+        let mut end = End::of(self.group);
         let status = loop {
+            if end.has_come() && self.manners.takes_all {
+                // Before its status is taken: until then nobody else can have its process group.
+                signal(self.group, Signal::KILL);
+            }
             if let Some(status) = self.child.try_wait().with_context(|| format!("cannot wait for {}", self.name))? {
                 break status;
             }
@@ -248,11 +279,11 @@ impl Running {
                 return Err(anyhow!("{} gave no answer within {}", self.name, crate::units::duration(began.elapsed())))
                     .hint("is the server reachable and not blocked?");
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(50));
+            end.wait(time.map(|time| time.saturating_sub(began.elapsed())));
         };
         self.ended = Some(status);
-        let stderr = self.stderr.take().map(Kept::end).unwrap_or_default();
+        let late = if self.manners.takes_all { SOON } else { LATE_STDERR };
+        let stderr = self.stderr.take().map(|kept| kept.end(late)).unwrap_or_default();
         Ok(Finished { name: std::mem::take(&mut self.name), status, stderr: crate::text::bytes(&stderr) })
     }
 
@@ -282,7 +313,7 @@ impl Running {
         }
         signal(self.group, Signal::TERM);
         let began = Instant::now();
-        while began.elapsed() < GRACE {
+        while began.elapsed() < self.manners.grace {
             if let Ok(Some(status)) = self.child.try_wait() {
                 self.ended = Some(status);
                 break;
@@ -294,6 +325,40 @@ impl Running {
         if self.ended.is_none() {
             self.ended = self.child.wait().ok();
         }
+    }
+}
+
+/// The end of a child, waited for without taking its status.
+struct End {
+    /// Becomes readable when the child ends. Source: pidfd_open(2), from Linux 5.3 on.
+    pidfd: Option<OwnedFd>,
+    pause: Duration,
+}
+
+impl End {
+    fn of(child: Pid) -> Self {
+        Self { pidfd: pidfd_open(child, PidfdFlags::empty()).ok(), pause: Duration::from_millis(1) }
+    }
+
+    fn has_come(&self) -> bool {
+        self.within(Duration::ZERO)
+    }
+
+    fn within(&self, time: Duration) -> bool {
+        let Some(pidfd) = &self.pidfd else { return false };
+        let time = rustix::event::Timespec::try_from(time).ok();
+        rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], time.as_ref()).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Waits for the end, but not for ever.
+    fn wait(&mut self, most: Option<Duration>) {
+        let most = most.unwrap_or(Duration::from_secs(1));
+        if self.pidfd.is_some() {
+            self.within(most);
+            return;
+        }
+        std::thread::sleep(self.pause.min(most));
+        self.pause = (self.pause * 2).min(Duration::from_millis(50));
     }
 }
 
@@ -430,6 +495,37 @@ mod tests {
 
         assert_eq!(finished.stderr, "said\n");
         assert!(began.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_program_that_may_leave_nothing_leaves_nothing() {
+        let began = Instant::now();
+        let child = sh("sleep 30 & echo said >&2").leaves_nothing().start(Input::None).unwrap();
+        let group = child.group;
+
+        let finished = child.finish(Some(Duration::from_secs(10))).unwrap();
+
+        assert!(finished.status.success());
+        assert_eq!(finished.stderr, "said\n");
+        assert!(began.elapsed() < Duration::from_secs(5));
+        // Killed, and gone as soon as whoever inherits it has noticed.
+        let is_gone = || kill_process_group(group, Signal::CONT).is_err();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !is_gone() && !is_dead(group) {
+            assert!(Instant::now() < deadline, "it lives on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Whether all members of a group are dead, though nobody may have asked for their status yet.
+    fn is_dead(group: Pid) -> bool {
+        let group = group.as_raw_nonzero().to_string();
+        let stats = std::fs::read_dir("/proc").unwrap().flatten();
+        let mut members = stats.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+        !members.any(|stat| {
+            let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+            fields.get(2) == Some(&group.as_str()) && fields[0] != "Z"
+        })
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //! keep their meaning within a major version.
 
 mod formats;
+mod measure;
+
+pub use measure::{Measure, Part, Unit};
 
 use crate::status::{Code, Status};
 use crate::text;
@@ -72,6 +75,12 @@ pub struct Item {
     pub busy: bool,
     /// Where it stands in the table that a terminal shows.
     pub row: Option<Row>,
+    /// What it is shown under; empty where a tool has no groups.
+    pub group: String,
+    /// Numbers whose names are known only when the tool runs, with the thresholds they were judged by.
+    pub measures: Vec<Measure>,
+    /// What the finding consists of, where one subject has several things to judge.
+    pub parts: Vec<Part>,
 }
 
 /// How an item is shown on a terminal, where lines are in columns and the most urgent come first.
@@ -97,6 +106,9 @@ impl Item {
             result: None,
             busy: false,
             row: None,
+            group: String::new(),
+            measures: Vec::new(),
+            parts: Vec::new(),
         }
     }
 
@@ -166,6 +178,8 @@ pub struct Report {
     pub streamed: bool,
     /// A person reads the text on a terminal: columns, and colour where that is wanted.
     pub terminal: Option<Colour>,
+    /// What stands under the table that a terminal shows.
+    pub closing: Option<String>,
 }
 
 /// Whether colour is wanted on a terminal.
@@ -180,7 +194,7 @@ pub enum Colour {
 impl Report {
     /// A report without findings; it counts as UNKNOWN until it has one.
     pub fn new(tool: &'static str, style: Style, time: Stamp) -> Self {
-        Self { tool, style, time, items: Vec::new(), streamed: false, terminal: None }
+        Self { tool, style, time, items: Vec::new(), streamed: false, terminal: None, closing: None }
     }
 
     /// Adds a finding.
@@ -285,6 +299,27 @@ mod tests {
 
         assert_eq!(plain, "OK app: 3 tables\nCRITICAL b: long\nCRITICAL c: gone\n");
         assert_eq!(table, "CRITICAL  c    gone\nCRITICAL  b    -100d  short\nOK        app  2d     short\n");
+    }
+
+    #[test]
+    fn a_terminal_shows_groups_and_the_parts_that_are_not_ok() {
+        let part = |name: &str, status| Part { name: name.into(), status, message: "m".into(), measures: Vec::new() };
+        let grouped = |item: Item, group: &str| Item { group: group.to_owned(), ..item };
+        let items = vec![
+            Item { parts: vec![part("/srv", Status::Critical), part("/", Status::Ok)], ..grouped(app(), "host") },
+            grouped(Item::new("b", Status::Ok, "fine"), "host"),
+            Item::new("c", Status::Ok, "fine"),
+        ];
+        let mut report = report(items);
+        report.terminal = Some(Colour::No);
+        report.closing = Some("3 looked at".into());
+
+        let table = report.render(Format::Text, Show::All);
+
+        assert_eq!(
+            table,
+            "host\n  OK        app  3 tables\n                 CRITICAL /srv: m\n  OK        b    fine\n\nother\n  OK        c    fine\n\n3 looked at\n"
+        );
     }
 
     #[test]

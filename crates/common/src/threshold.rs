@@ -76,6 +76,63 @@ impl Range {
         Self::at_least(text, number)
     }
 
+    /// The range that alerts above a bound, where that is negative, too: `~:10`.
+    pub fn above(bound: f64) -> Self {
+        Self { start: f64::NEG_INFINITY, end: bound, inverted: false }
+    }
+
+    /// The range that alerts below a bound: `10:`.
+    pub fn below(bound: f64) -> Self {
+        Self { start: bound, end: f64::INFINITY, inverted: false }
+    }
+
+    /// The range that alerts at a bound and above it: `@10:`.
+    pub fn from(bound: f64) -> Self {
+        Self { start: bound, end: f64::INFINITY, inverted: true }
+    }
+
+    /// The range that alerts at a bound and below it: `@~:10`.
+    pub fn up_to(bound: f64) -> Self {
+        Self { start: f64::NEG_INFINITY, end: bound, inverted: true }
+    }
+
+    /// The range in a smaller unit: from milliseconds to seconds by 0.001.
+    pub fn scaled(self, factor: f64) -> Self {
+        Self { start: self.start * factor, end: self.end * factor, ..self }
+    }
+
+    /// Where a value alerts, in words: `above 85 %`, `below 10`, `outside 2 to 5`; `None` where none ever does.
+    pub fn words(&self, shown: impl Fn(f64) -> String) -> Option<String> {
+        let (start, end) = (self.start, self.end);
+        Some(match (start.is_finite(), end.is_finite(), self.inverted) {
+            (false, false, false) => return None,
+            (false, false, true) => "anything".to_owned(),
+            (false, true, false) => format!("above {}", shown(end)),
+            (true, false, false) => format!("below {}", shown(start)),
+            (false, true, true) => format!("at or below {}", shown(end)),
+            (true, false, true) => format!("at or above {}", shown(start)),
+            // What is never negative can only be above.
+            (true, true, false) if start == 0.0 => format!("above {}", shown(end)),
+            (true, true, false) => format!("outside {} to {}", shown(start), shown(end)),
+            (true, true, true) => format!("within {} to {}", shown(start), shown(end)),
+        })
+    }
+
+    /// The range as performance data has it; where values are `never_negative` a plain number if that is the same.
+    ///
+    /// Icinga drops what is no plain number.
+    pub fn perfdata(&self, never_negative: bool) -> String {
+        let inverted = if self.inverted { "@" } else { "" };
+        let (start, end) = (self.start, self.end);
+        let plain = !self.inverted && end.is_finite() && (start == 0.0 || (never_negative && start < 0.0));
+        if plain {
+            return decimal(end);
+        }
+        let start = if start.is_finite() { decimal(start) } else { "~".to_owned() };
+        let end = if end.is_finite() { decimal(end) } else { String::new() };
+        format!("{inverted}{start}:{end}")
+    }
+
     /// Whether a value alerts.
     pub fn alerts(&self, value: f64) -> bool {
         let is_inside = self.start <= value && value <= self.end;
@@ -83,11 +140,23 @@ impl Range {
     }
 }
 
+/// A number without an exponent, and with no more digits than are needed.
+pub fn decimal(number: f64) -> String {
+    let text = format!("{number:.6}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
+
 fn not_a_range(text: &str) -> String {
     format!("cannot read {text:?} as a range")
 }
 
-fn number(text: &str) -> Result<f64> {
+/// Reads a plain number; a trailing `%` is decoration.
+///
+/// # Errors
+///
+/// Anything else, also `inf` and `nan`.
+pub fn number(text: &str) -> Result<f64> {
     let digits = text.strip_suffix('%').unwrap_or(text);
     // f64 also reads `inf` and `nan`, which are no bounds.
     let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
@@ -153,6 +222,25 @@ mod tests {
             count += 1;
         }
         assert!(count > 90, "{count}");
+    }
+
+    #[test]
+    fn a_range_is_told_in_words_and_as_performance_data() {
+        let shown = |number: f64| number.to_string();
+        for (range, words, data) in [
+            (Range::above(85.0), Some("above 85"), "85"),
+            (Range::below(1.5), Some("below 1.5"), "1.5:"),
+            (Range::from(3.0), Some("at or above 3"), "@3:"),
+            (Range::up_to(3.0), Some("at or below 3"), "@~:3"),
+            (Range::parse("10").unwrap(), Some("above 10"), "10"),
+            (Range::parse("2:5").unwrap(), Some("outside 2 to 5"), "2:5"),
+            (Range::parse("@2:5").unwrap(), Some("within 2 to 5"), "@2:5"),
+            (Range::parse("~:").unwrap(), None, "~:"),
+        ] {
+            assert_eq!(range.words(shown).as_deref(), words);
+            assert_eq!(range.perfdata(true), data);
+        }
+        assert_eq!(Range::above(85.0).perfdata(false), "~:85");
     }
 
     #[test]

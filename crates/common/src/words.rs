@@ -37,6 +37,48 @@ pub fn split(text: &str) -> anyhow::Result<Vec<String>> {
     Ok(words)
 }
 
+/// Splits a line of a list into words: quotes and backslashes keep them together as in a shell, and nothing else of a
+/// shell means anything. `used>85%` and `http://x/?a=1&b=2` are words. What follows a `#` that begins a word is a comment.
+///
+/// # Errors
+///
+/// A quote without its partner, a backslash at the end, a NUL byte.
+pub fn list(text: &str) -> anyhow::Result<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            ' ' | '\t' | '\n' | '\r' => words.extend(word.take()),
+            '#' if word.is_none() => break,
+            '\'' | '"' => quoted(c, &mut chars, word.get_or_insert_default())?,
+            '\\' => match chars.next() {
+                Some(next) => word.get_or_insert_default().push(literal(next)?),
+                None => bail!("it ends with a backslash"),
+            },
+            c => word.get_or_insert_default().push(literal(c)?),
+        }
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+/// What stands between two quotes; between double ones a backslash stands before a quote or another backslash.
+fn quoted(quote: char, chars: &mut std::str::Chars<'_>, word: &mut String) -> anyhow::Result<()> {
+    while let Some(c) = chars.next() {
+        match c {
+            c if c == quote => return Ok(()),
+            '\\' if quote == '"' => match chars.next() {
+                Some(c @ ('"' | '\\')) => word.push(c),
+                Some(c) => word.extend(['\\', literal(c)?]),
+                None => break,
+            },
+            c => word.push(literal(c)?),
+        }
+    }
+    bail!("it has a {quote} without its partner")
+}
+
 fn single_quoted(chars: &mut std::str::Chars<'_>, word: &mut String) -> anyhow::Result<()> {
     loop {
         match chars.next() {
@@ -81,6 +123,16 @@ fn needs_shell(c: char) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_a_list_only_quotes_blanks_and_comments_mean_anything() {
+        let words = list(r#"http://x/?a=1&b=2 used>85%  'a "b" \d' "c \" \d" e\ f x#y # a 'comment"#).unwrap();
+
+        assert_eq!(words, ["http://x/?a=1&b=2", "used>85%", r#"a "b" \d"#, r#"c " \d"#, "e f", "x#y"]);
+        for bad in ["'a", "\"a", "a\\", "a\0"] {
+            assert!(list(bad).is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn quotes_and_backslashes_keep_words_together() {

@@ -58,7 +58,7 @@ fn silent(parsed: Parsed) {
     }
     let Parsed { vars, warnings, unreadable } = parsed;
     let path = "app.env".into();
-    let file = EnvFile { path, vars, warnings, unreadable, foreign: true };
+    let file = EnvFile { path, vars, warnings, unreadable, foreign: true, mode: 0o600 };
     match file.database() {
         Ok(None) => {}
         Ok(Some(mut info)) => {

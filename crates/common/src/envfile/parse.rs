@@ -46,22 +46,22 @@ pub fn parse(text: &[u8]) -> Parsed {
 
 impl Parsed {
     fn warn(&mut self, line: usize, who: Readers, advice: &str) {
-        self.push(line, format!("{who} this line differently; {advice}"));
+        self.push(line, who, format!("{who} this line differently; {advice}"));
     }
 
     fn cannot_read(&mut self, line: usize, name: &str, who: Readers, why: &'static str) {
         let name = name.to_owned();
-        self.push(line, format!("{name} is not read: {why}; {who} this line differently"));
+        self.push(line, who, format!("{name} is not read: {why}; {who} this line differently"));
         self.unreadable.push(Unreadable { name, line, why });
     }
 
     /// A file of others must not be able to fill a log.
-    fn push(&mut self, line: usize, text: String) {
+    fn push(&mut self, line: usize, readers: Readers, text: String) {
         if self.warnings.len() < MOST_WARNINGS {
-            self.warnings.push(Warning { line, text });
+            self.warnings.push(Warning { line, text, readers });
         } else if self.warnings.len() == MOST_WARNINGS {
             let text = String::from("readers differ on further lines too, which are not listed");
-            self.warnings.push(Warning { line, text });
+            self.warnings.push(Warning { line, text, readers });
         }
     }
 }

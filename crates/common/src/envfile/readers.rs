@@ -5,7 +5,7 @@ use std::ops::BitOr;
 
 /// Readers that take a line in another way than this crate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Readers(u8);
+pub struct Readers(u8);
 
 pub(super) const BASH: Readers = Readers(1);
 pub(super) const COMPOSE: Readers = Readers(2);
@@ -24,8 +24,24 @@ const NAMES: [(Readers, &str); 6] = [
 ];
 
 impl Readers {
-    pub(super) fn is_empty(self) -> bool {
+    /// Nobody is in it.
+    pub fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Whether somebody is in both.
+    pub fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// A reader by its name: `bash`, `compose`, `node-dotenv`, `python-dotenv`, `dotenvy`, `systemd`.
+    pub fn named(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(_, known)| *known == name).map(|(reader, _)| *reader)
+    }
+
+    /// The names of all readers.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMES.iter().map(|(_, name)| *name)
     }
 }
 

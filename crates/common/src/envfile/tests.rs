@@ -3,7 +3,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 fn file(text: &str) -> EnvFile {
     let Parsed { vars, warnings, unreadable } = parse(text.as_bytes());
-    EnvFile { path: PathBuf::from("app/.env"), vars, warnings, unreadable, foreign: false }
+    EnvFile { path: PathBuf::from("app/.env"), vars, warnings, unreadable, foreign: false, mode: 0o600 }
 }
 
 fn database(text: &str) -> Conninfo {

@@ -149,6 +149,24 @@ impl Conninfo {
         dialect::store(self, key, value.to_owned())
     }
 
+    /// Sets a keyword that somebody else wrote, by its name in libpq, with the checks that an address gets.
+    ///
+    /// # Errors
+    ///
+    /// A keyword that libpq does not know, a port or an `sslmode` that it refuses. No message repeats the value.
+    pub fn set_keyword(&mut self, key: &str, value: &str) -> anyhow::Result<()> {
+        if !keywords::is_known(key) && key != "requiressl" {
+            let name = dialect::presentable(key).map_or_else(String::new, |key| format!("{key:?} "));
+            bail!("keyword {name}is not one of libpq's");
+        }
+        self.set_checked(key, value)
+    }
+
+    /// All keywords that are set, but the password.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     /// Takes a keyword out and returns what it was set to.
     pub fn remove(&mut self, key: &str) -> Option<String> {
         self.values.remove(key)
@@ -239,6 +257,11 @@ impl Conninfo {
             )),
         }
     }
+}
+
+/// libpq's keywords that an environment variable gives a default, and that variable.
+pub fn keywords() -> impl Iterator<Item = (&'static str, &'static str)> {
+    KEYWORDS.iter().copied().filter(|(_, variable)| !variable.is_empty())
 }
 
 impl fmt::Debug for Conninfo {

@@ -25,9 +25,20 @@ pub fn password(host: &str, port: u16, database: &str, user: &str) -> Result<Opt
         (_, Some(home)) => Path::new(&home).join(".pgpass"),
         (_, None) => return Ok(None),
     };
+    // A socket's directory is looked up as localhost.
+    let host = if host.starts_with('/') { "localhost" } else { host };
+    password_in(&path, [host, &port.to_string(), database, user])
+}
+
+/// The password that a file has for host, port, database and role, as [`password`].
+///
+/// # Errors
+///
+/// As there.
+pub fn password_in(path: &Path, [host, port, database, user]: [&str; 4]) -> Result<Option<Secret>> {
     let act = || format!("cannot read {path:?}");
     let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits().cast_signed();
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(act),
@@ -42,9 +53,7 @@ pub fn password(host: &str, port: u16, database: &str, user: &str) -> Result<Opt
     }
     let mut text = String::new();
     file.take(LIMIT).read_to_string(&mut text).with_context(act)?;
-    // A socket's directory is looked up as localhost.
-    let host = if host.starts_with('/') { "localhost" } else { host };
-    Ok(find(&text, [host, &port.to_string(), database, user]).map(Secret::from))
+    Ok(find(&text, [host, port, database, user]).map(Secret::from))
 }
 
 /// The password of the first line that fits.

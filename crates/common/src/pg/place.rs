@@ -21,6 +21,16 @@ pub fn of_env_file(path: &Path) -> Result<Access> {
             line => crate::warn!("{path:?} line {line}: {}", warning.text),
         }
     }
+    of_env_vars(&file)
+}
+
+/// Where the variables of a `.env` file that was read say the database is.
+///
+/// # Errors
+///
+/// As [`of_env_file`].
+pub fn of_env_vars(file: &EnvFile) -> Result<Access> {
+    let path = &file.path;
     let mut address = file
         .database()?
         .ok_or_else(|| anyhow!("cannot use {path:?}: it names no database"))
@@ -33,7 +43,7 @@ pub fn of_env_file(path: &Path) -> Result<Access> {
     }
     tell_notes(&address);
     let mut access = Access::new(address);
-    access.foreign = file.foreign.then(|| path.to_owned());
+    access.foreign = file.foreign.then(|| path.clone());
     Ok(access)
 }
 

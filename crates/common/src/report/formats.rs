@@ -1,8 +1,8 @@
 //! The five formats of a report, each a pure function.
 
-use super::{Colour, Item, Key, Report, Show, Style, Value};
+use super::{Colour, Item, Key, Measure, Report, Show, Style, Value, measure};
 use crate::status::Status;
-use crate::{text, units};
+use crate::{text, threshold, units};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -28,8 +28,42 @@ impl Report {
                 }
                 let width = items.iter().map(|item| text::line(&item.subject).chars().count()).max().unwrap_or(0);
                 let columns = widths(&items);
-                items.iter().map(|item| self.check_lines(item, width.min(SUBJECT_WIDTH), &columns)).collect()
+                let width = width.min(SUBJECT_WIDTH);
+                if self.terminal.is_some() && items.iter().any(|item| !item.group.is_empty()) {
+                    return self.groups(&items, width, &columns) + &self.closing_line(&items);
+                }
+                let lines: String = items.iter().map(|item| self.check_lines(item, width, &columns)).collect();
+                lines + &self.closing_line(&items)
             }
+        }
+    }
+
+    /// Items under the names of their groups, in the order in which these come.
+    fn groups(&self, items: &[&Item], width: usize, columns: &[usize]) -> String {
+        let mut out = String::new();
+        let mut last: Option<&str> = None;
+        for item in items {
+            if last != Some(item.group.as_str()) {
+                let gap = if last.is_some() { "\n" } else { "" };
+                let name = if item.group.is_empty() { "other".to_owned() } else { text::line(&item.group) };
+                match self.terminal {
+                    Some(Colour::Yes) => push(&mut out, format_args!("{gap}\x1b[1m{name}\x1b[0m\n")),
+                    Some(Colour::No) | None => push(&mut out, format_args!("{gap}{name}\n")),
+                }
+                last = Some(&item.group);
+            }
+            for line in self.check_lines(item, width, columns).lines() {
+                push(&mut out, format_args!("  {line}\n"));
+            }
+        }
+        out
+    }
+
+    /// What stands under a table; nothing under an empty one.
+    fn closing_line(&self, items: &[&Item]) -> String {
+        match &self.closing {
+            Some(closing) if self.terminal.is_some() && !items.is_empty() => format!("\n{closing}\n"),
+            Some(_) | None => String::new(),
         }
     }
 
@@ -44,6 +78,19 @@ impl Report {
                 format!("\x1b[{}m{word:8}\x1b[0m  {subject:width$}  {message}\n", item.status.colour())
             }
         };
+        if self.terminal.is_some() {
+            for part in item.parts.iter().filter(|part| part.status != Status::Ok) {
+                // Under the message of the item.
+                let (word, gap) = (part.status.word(), " ".repeat(width + 12));
+                let told = format!("{}: {}", text::line(&part.name), text::line(&part.message));
+                match self.terminal {
+                    Some(Colour::Yes) => {
+                        push(&mut lines, format_args!("{gap}\x1b[{}m{word}\x1b[0m {told}\n", part.status.colour()));
+                    }
+                    Some(Colour::No) | None => push(&mut lines, format_args!("{gap}{word} {told}\n")),
+                }
+            }
+        }
         for hint in &item.hints {
             push(&mut lines, format_args!("  hint: {}\n", text::line(hint)));
         }
@@ -72,8 +119,17 @@ impl Report {
         if !item.hints.is_empty() {
             object.insert("hints".into(), item.hints.clone().into());
         }
+        if !item.group.is_empty() {
+            object.insert("group".into(), item.group.clone().into());
+        }
         for (key, value) in &item.fields {
             object.insert(key.name.into(), json_value(value));
+        }
+        if !item.measures.is_empty() {
+            object.insert("measures".into(), measure::object(&item.measures));
+        }
+        if !item.parts.is_empty() {
+            object.insert("parts".into(), measure::array(&item.parts));
         }
         object
     }
@@ -154,6 +210,15 @@ impl Report {
                 let label = text::nagios(&label).replace('=', "_");
                 data.push(format!("'{label}'={number}{unit}"));
             }
+            let subject = if self.items.len() == 1 { String::new() } else { format!("{} ", item.subject) };
+            data.extend(item.measures.iter().map(|measure| measure.perfdata(&subject)));
+            for part in &item.parts {
+                // A part of one number is called after one of the two, not both.
+                data.extend(part.measures.iter().map(|measure| match measure.name == part.name {
+                    true => measure.perfdata(&subject),
+                    false => measure.perfdata(&format!("{subject}{} ", part.name)),
+                }));
+            }
         }
         data.join(" ")
     }
@@ -177,10 +242,19 @@ impl Report {
             for (label, key, value) in labelled(item, label) {
                 let Some((name, number)) = metric(key, value) else { continue };
                 let series = families.entry(format!("{tool}_{name}")).or_insert_with(|| (key.help, Vec::new()));
-                // One series that is there twice, and node_exporter drops the whole file.
-                if series.1.iter().all(|(taken, _)| *taken != label) {
-                    series.1.push((label, number));
-                }
+                add(&mut series.1, label, number);
+            }
+            for (label, measure) in measures(item, label) {
+                let (name, help) = measure.unit.of_metric();
+                let series = families.entry(format!("{tool}_{name}")).or_insert_with(|| (help, Vec::new()));
+                add(&mut series.1, label, number(measure));
+            }
+            for part in &item.parts {
+                let series = families.entry(format!("{tool}_part_status")).or_insert_with(|| {
+                    ("Of one of several things: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN", Vec::new())
+                });
+                let label = with_label(label, "part", &part.name);
+                add(&mut series.1, label, (part.status.code() as u8).to_string());
             }
         }
         for (name, (help, series)) in families {
@@ -195,6 +269,7 @@ impl Report {
         let mut measured: Vec<(String, &Item)> = Vec::new();
         for item in &self.items {
             let label = format!("{{subject=\"{}\"}}", text::prometheus(&item.subject));
+            let label = if item.group.is_empty() { label } else { with_label(&label, "group", &item.group) };
             match measured.iter_mut().find(|(taken, _)| *taken == label) {
                 Some((_, other)) if item.status > other.status => *other = item,
                 Some(_) => {}
@@ -216,6 +291,37 @@ fn metric(key: &Key, value: &Value) -> Option<(String, String)> {
         }
         Value::Flag(flag) => Some((key.name.to_owned(), u8::from(*flag).to_string())),
         Value::Text(_) | Value::Texts(_) | Value::Rows(_) => None,
+    }
+}
+
+/// One series that is there twice, and node_exporter drops the whole file.
+fn add(series: &mut Vec<Series>, label: String, number: String) {
+    if series.iter().all(|(taken, _)| *taken != label) {
+        series.push((label, number));
+    }
+}
+
+/// The labels of a series with one more.
+fn with_label(label: &str, name: &str, value: &str) -> String {
+    format!("{},{name}=\"{}\"}}", label.trim_end_matches('}'), text::prometheus(value))
+}
+
+/// The measures of an item and of its parts, each with the labels of its series.
+fn measures<'a>(item: &'a Item, label: &str) -> Vec<(String, &'a Measure)> {
+    let mut measures: Vec<_> =
+        item.measures.iter().map(|measure| (with_label(label, "measure", &measure.name), measure)).collect();
+    for part in &item.parts {
+        let label = with_label(label, "part", &part.name);
+        measures.extend(part.measures.iter().map(|measure| (with_label(&label, "measure", &measure.name), measure)));
+    }
+    measures
+}
+
+fn number(measure: &Measure) -> String {
+    match measure.unit {
+        super::Unit::Percent => threshold::decimal(measure.value / 100.0),
+        _ if measure.value.is_nan() => "NaN".to_owned(),
+        _ => threshold::decimal(measure.value),
     }
 }
 

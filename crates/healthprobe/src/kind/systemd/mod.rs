@@ -1,0 +1,80 @@
+//! `systemd:UNIT`: services that run, jobs that succeeded, timers that fired. One `systemctl show` answers for all units.
+
+mod judge;
+mod units;
+
+pub(crate) use units::{Scope, Units};
+
+use super::Context;
+use crate::found::Found;
+use crate::options::{Options, Origin};
+use anyhow::{Result, ensure};
+use common::report::Unit;
+use common::status::Status;
+use common::threshold::Thresholds;
+use std::time::Duration;
+
+/// One target of this kind.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    /// With its suffix.
+    unit: String,
+    scope: Scope,
+    rules: Rules,
+}
+
+/// How a unit is judged.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    /// Restarts since it was started by hand.
+    restarts: Thresholds,
+    /// Since a timer fired last.
+    age: Thresholds,
+    memory: Thresholds,
+    /// A unit that has restarted is not trusted before it has run for this long.
+    settled: Duration,
+}
+
+/// The suffixes of units; what has none is a service.
+const SUFFIXES: [&str; 11] =
+    ["service", "socket", "target", "timer", "mount", "automount", "swap", "path", "slice", "scope", "device"];
+
+impl Probe {
+    pub(crate) fn parse(address: &str, options: &mut Options, _origin: Origin) -> Result<Self> {
+        ensure!(!address.is_empty(), "systemd: names no unit");
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+        ensure!(address.chars().all(is_plain) && !address.starts_with('-'), "{address:?} is no name of a unit");
+        let has_suffix = address.rsplit_once('.').is_some_and(|(_, suffix)| SUFFIXES.contains(&suffix));
+        let unit = if has_suffix { address.to_owned() } else { format!("{address}.service") };
+        let rules = Rules {
+            restarts: options.main_thresholds("restarts", Unit::Count, ""),
+            age: options.thresholds("age", Unit::Seconds, ""),
+            memory: options.thresholds("memory", Unit::Bytes, ""),
+            settled: options.duration("settled").unwrap_or(Duration::from_secs(600)),
+        };
+        let scope = if options.flag("user") { Scope::User } else { Scope::System };
+        Ok(Self { unit, scope, rules })
+    }
+
+    pub(crate) fn subject(&self) -> String {
+        self.unit.strip_suffix(".service").unwrap_or(&self.unit).to_owned()
+    }
+
+    /// The units whose state is needed: of a timer also what it starts.
+    pub(crate) fn units(&self) -> (Scope, Vec<String>) {
+        let started = self.unit.strip_suffix(".timer").map(|name| format!("{name}.service"));
+        (self.scope, std::iter::once(self.unit.clone()).chain(started).collect())
+    }
+
+    pub(crate) fn look(&self, context: &Context) -> Found {
+        let known = match context.is_again {
+            // It may have changed since all were asked for.
+            true => units::ask(self.scope, &self.units().1, context.left()),
+            false => context.shared.units.of(self.scope, context.left()),
+        };
+        match known {
+            Ok(known) => judge::unit(&known, &self.unit, &self.rules, context.now),
+            Err(error) => Found::failed(Status::Unknown, &error),
+        }
+    }
+}
