@@ -239,7 +239,7 @@ fn the_other_tools_are_asked() {
         .run()
         .code(0);
     let authority = harness::Authority::shared();
-    authority.leaf("a.test").names(["DNS:a.test"]).write(dir.path(), "good");
+    let _files = authority.leaf("a.test").names(["DNS:a.test"]).write(dir.path(), "good");
     let here = dir.path().display();
     let lines = format!(
         "backup:{here}/pg expect=stream:x name=young\nbackup:{here}/pg expect=other name=missing\n\

@@ -72,7 +72,7 @@ server {
 /// The smoke tests that are shipped, against an application in which some things are broken; status of each by its name.
 fn smoke(broken: &[&str]) -> Vec<String> {
     let dir = Sandbox::new();
-    Authority::shared().leaf("app.example.com").names(["DNS:app.example.com"]).write(dir.path(), "app");
+    let _files = Authority::shared().leaf("app.example.com").names(["DNS:app.example.com"]).write(dir.path(), "app");
     fs::write(dir.join("app.py"), APPLICATION).unwrap();
     let app = Serving::start(|port| dir.program("python3").arg("app.py").arg(port.to_string()).args(broken));
     let proxy = Serving::nginx(&dir, &PROXY.replace("BEHIND", &app.port().to_string()));

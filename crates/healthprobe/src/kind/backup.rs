@@ -54,11 +54,12 @@ impl Probe {
 }
 
 fn found(mut lines: Vec<Line>, context: &Context) -> Found {
-    let youngest = lines.iter().filter_map(|line| {
+    let times = lines.iter().filter_map(|line| {
         let at = line.object["started_at"].as_str()?;
         common::units::Stamp::parse_rfc3339(at).ok()
     });
-    let age = youngest.max().map(|at| context.now.since(at).as_secs_f64());
+    let youngest = times.max();
+    let age = youngest.map(|at| context.now.since(at).as_secs_f64());
     let mut found = match lines.len() {
         1 => {
             let Line { part, object } = lines.remove(0);
@@ -66,7 +67,10 @@ fn found(mut lines: Vec<Line>, context: &Context) -> Found {
             Found { hints: hints.map(str::to_owned).collect(), ..Found::new(part.status, part.message) }
         }
         count => {
-            let said = format!("{} backups", common::units::count(count as u64));
+            let young = youngest.map_or_else(String::new, |at| {
+                format!(", the youngest made {} ago", common::units::duration(context.now.since(at)))
+            });
+            let said = format!("{}{young}", common::units::things(count as u64, "backup"));
             lines.into_iter().fold(Found::ok(said), |found, line| found.part(line.part))
         }
     };
