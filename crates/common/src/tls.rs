@@ -1,6 +1,6 @@
 //! TLS of every tool that speaks it: the provider of cryptography and the roots of the system, each in one place.
 //!
-//! Users: certcheck; healthprobe's HTTP probes and connections to PostgreSQL will be. Settings of a connection, such as
+//! Users: certcheck; healthprobe for HTTP and for PostgreSQL; pgrestore-safe. Settings of a connection, such as
 //! its verifier, are the tool's.
 
 use anyhow::{Result, anyhow};
