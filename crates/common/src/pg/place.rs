@@ -51,7 +51,7 @@ pub fn of_env_vars(file: &EnvFile) -> Result<Access> {
 /// `sslmode=disable` in so many words. Source: THREATS G10.
 fn protect(address: &mut Conninfo) {
     let is_safe = address.is_local() || matches!(address.get("sslmode"), Some("verify-full"));
-    if is_safe || address.get("channel_binding").is_some() {
+    if is_safe || address.get("channel_binding") == Some("require") {
         return;
     }
     if address.get("sslmode") == Some("disable") {
@@ -91,4 +91,26 @@ pub fn of_operand(operand: &str, base: Option<&Access>) -> Result<Access> {
     }
     tell_notes(&address);
     Ok(Access::new(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn protected(words: &str) -> Option<String> {
+        let mut address = Conninfo::parse(words).unwrap();
+        protect(&mut address);
+        address.get("channel_binding").map(str::to_owned)
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_cannot_talk_us_out_of_protecting_its_password() {
+        for words in ["host=far", "host=far channel_binding=disable", "host=far channel_binding=prefer sslmode=require"]
+        {
+            assert_eq!(protected(words).as_deref(), Some("require"), "{words}");
+        }
+        assert_eq!(protected("host=far sslmode=disable"), None);
+        assert_eq!(protected("host=far sslmode=verify-full"), None);
+        assert_eq!(protected("host=localhost"), None);
+    }
 }
