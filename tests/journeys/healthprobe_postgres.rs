@@ -725,3 +725,21 @@ fn pg_owner(pg: &Postgres) -> String {
     let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(pg.data_dir()).unwrap());
     nix::unistd::User::from_uid(owner.into()).unwrap().unwrap().name
 }
+
+#[test]
+fn stopping_the_database_names_the_database_and_shows_the_application_as_blocked() {
+    let pg = Postgres::start();
+    let dir = Sandbox::new();
+    // An application that asks its database for every answer.
+    let app = format!("command:{}/psql -XAtwc 'SELECT 1' {} name=app needs=db", pg.bin().display(), socket(&pg));
+    let targets = format!("postgres:{} name=db checks=reachable\n{app}\nvalue:1 name=else\n", socket(&pg));
+    write(&dir.join("targets"), 0o600, &targets);
+    let look = || healthprobe(&dir).args(["--targets", "targets"]).run();
+    look().stdout_has("OK db: ").stdout_has("OK app: ").code(0);
+
+    pg.stop_fast();
+
+    let ran = look().code(2).stdout_has("CRITICAL db: cannot connect to ").stdout_has("UNKNOWN app: blocked by db: ");
+    assert!(ran.stdout_text().starts_with("CRITICAL db: "), "the cause comes first: {}", ran.picture());
+    ran.stdout_has("OK else: ");
+}
