@@ -731,7 +731,9 @@ fn stopping_the_database_names_the_database_and_shows_the_application_as_blocked
     let pg = Postgres::start();
     let dir = Sandbox::new();
     // An application that asks its database for every answer.
-    let app = format!("command:{}/psql -XAtwc 'SELECT 1' {} name=app needs=db", pg.bin().display(), socket(&pg));
+    let (psql, host) = (pg.bin().join("psql"), pg.socket_dir());
+    let at = format!("-h {} -p {} -U postgres postgres", host.display(), pg.port());
+    let app = format!("command:{} -XAtwc 'SELECT 1' {at} name=app needs=db", psql.display());
     let targets = format!("postgres:{} name=db checks=reachable\n{app}\nvalue:1 name=else\n", socket(&pg));
     write(&dir.join("targets"), 0o600, &targets);
     let look = || healthprobe(&dir).args(["--targets", "targets"]).run();
