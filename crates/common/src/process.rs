@@ -17,8 +17,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 mod find;
+mod gather;
 
 pub use find::{User, find, find_all, is_executable, is_root, sibling};
+pub use gather::{Excess, Gathered};
 
 /// How much of a child's standard error is kept: the head says what went wrong first.
 const KEPT_STDERR: usize = 64 * 1024;
@@ -138,7 +140,14 @@ impl Program {
     /// # Errors
     ///
     /// "cannot run …".
-    pub fn start(mut self, input: Input) -> Result<Running> {
+    pub fn start(self, input: Input) -> Result<Running> {
+        let mut running = self.spawn(input)?;
+        running.stderr = running.child.stderr.take().map(Kept::read);
+        Ok(running)
+    }
+
+    /// As [`Program::start`], but nobody reads its standard error yet.
+    fn spawn(mut self, input: Input) -> Result<Running> {
         if input == Input::Pipe {
             self.command.stdin(Stdio::piped());
         }
@@ -147,41 +156,26 @@ impl Program {
             self.command.get_args().fold(self.name.clone(), |line, arg| line + " " + &arg.to_string_lossy())
         );
         let path: OsString = self.command.get_program().to_owned();
-        let mut child = self
+        let child = self
             .command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot run {path:?}"))?;
         let group = Pid::from_child(&child);
-        let stderr = child.stderr.take().map(Kept::read);
         let registered = Registered::new(group);
-        Ok(Running { registered, child, group, name: self.name, stderr, ended: None, manners: self.manners })
+        Ok(Running { registered, child, group, name: self.name, stderr: None, ended: None, manners: self.manners })
     }
 
     /// Runs the program to its end within a time limit and returns its standard output.
     ///
     /// # Errors
     ///
-    /// "cannot run …", or what [`Running::finish`] says; more than `limit` bytes of output are an error too.
+    /// What [`Program::gather`] and [`Finished::success`] say; more than `limit` bytes of output are an error, too.
     pub fn output(self, time: Duration, limit: usize) -> Result<Vec<u8>> {
-        let name = self.name.clone();
-        let mut running = self.start(Input::None)?;
-        let stdout = running.stdout()?;
-        let reader = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            stdout.take(limit as u64 + 1).read_to_end(&mut bytes).map(|_| bytes)
-        });
-        let finished = running.finish(Some(time))?;
-        let bytes = reader
-            .join()
-            .map_err(|_| anyhow!("reading from {name} panicked"))?
-            .with_context(|| format!("cannot read from {name}"))?;
-        if bytes.len() > limit {
-            bail!("{name} printed more than {}", crate::units::size(limit as u64));
-        }
-        finished.success()?;
-        Ok(bytes)
+        let gathered = self.gather(time, limit, Excess::Refused)?;
+        gathered.finished.success()?;
+        Ok(gathered.stdout)
     }
 }
 
@@ -267,17 +261,11 @@ impl Running {
         let began = Instant::now();
         let mut end = End::of(self.group);
         let status = loop {
-            if end.has_come() && self.manners.takes_all {
-                // Before its status is taken: until then nobody else can have its process group.
-                signal(self.group, Signal::KILL);
-            }
-            if let Some(status) = self.child.try_wait().with_context(|| format!("cannot wait for {}", self.name))? {
+            if let Some(status) = self.reap(&end)? {
                 break status;
             }
             if time.is_some_and(|time| began.elapsed() >= time) {
-                self.end();
-                return Err(anyhow!("{} gave no answer within {}", self.name, crate::units::duration(began.elapsed())))
-                    .hint("is the server reachable and not blocked?");
+                return self.is_late(began);
             }
             end.wait(time.map(|time| time.saturating_sub(began.elapsed())));
         };
@@ -285,6 +273,13 @@ impl Running {
         let late = if self.manners.takes_all { SOON } else { LATE_STDERR };
         let stderr = self.stderr.take().map(|kept| kept.end(late)).unwrap_or_default();
         Ok(Finished { name: std::mem::take(&mut self.name), status, stderr: crate::text::bytes(&stderr) })
+    }
+
+    /// Ends a child whose time is over.
+    fn is_late<T>(&mut self, began: Instant) -> Result<T> {
+        self.end();
+        Err(anyhow!("{} gave no answer within {}", self.name, crate::units::duration(began.elapsed())))
+            .hint("is the server reachable and not blocked?")
     }
 
     /// Whether the child has not ended yet.
@@ -357,8 +352,17 @@ impl End {
             self.within(most);
             return;
         }
-        std::thread::sleep(self.pause.min(most));
+        std::thread::sleep(self.pause(most));
+    }
+
+    /// How long may be waited before the child is looked at again: longer and longer, and where its end tells itself all of `most`.
+    fn pause(&mut self, most: Duration) -> Duration {
+        if self.pidfd.is_some() {
+            return most;
+        }
+        let pause = self.pause.min(most);
         self.pause = (self.pause * 2).min(Duration::from_millis(50));
+        pause
     }
 }
 
@@ -450,97 +454,5 @@ impl Finished {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sh(script: &str) -> Program {
-        Program::new(Path::new("/bin/sh")).arg("-c").arg(script)
-    }
-
-    #[test]
-    fn a_failure_says_what_the_program_said() {
-        let error = sh("echo 'sh: error: no way' >&2; exit 4").output(Duration::from_secs(10), 10).unwrap_err();
-
-        assert_eq!(error.to_string(), "sh failed with exit code 4: no way");
-    }
-
-    #[test]
-    fn a_program_that_hangs_is_ended_with_its_children() {
-        let began = Instant::now();
-
-        let error = sh("sleep 60 & wait").output(Duration::from_millis(100), 10).unwrap_err();
-
-        assert!(error.to_string().starts_with("sh gave no answer within"), "{error}");
-        assert!(began.elapsed() < Duration::from_secs(5));
-    }
-
-    #[test]
-    fn a_child_that_falls_silent_is_not_waited_for() {
-        let mut child = sh("echo one; sleep 60").start(Input::None).unwrap();
-        let mut stdout = Patient::new(child.stdout().unwrap(), Duration::from_millis(100));
-        let mut bytes = Vec::new();
-
-        let error = stdout.read_to_end(&mut bytes).unwrap_err();
-
-        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
-        assert_eq!(bytes, b"one\n");
-    }
-
-    #[test]
-    fn what_a_child_leaves_behind_is_not_waited_for() {
-        let began = Instant::now();
-        let child = sh("echo said >&2; sleep 30 &").start(Input::None).unwrap();
-
-        let finished = child.finish(Some(Duration::from_secs(10))).unwrap();
-
-        assert_eq!(finished.stderr, "said\n");
-        assert!(began.elapsed() < Duration::from_secs(5));
-    }
-
-    #[test]
-    fn a_program_that_may_leave_nothing_leaves_nothing() {
-        let began = Instant::now();
-        let child = sh("sleep 30 & echo said >&2").leaves_nothing().start(Input::None).unwrap();
-        let group = child.group;
-
-        let finished = child.finish(Some(Duration::from_secs(10))).unwrap();
-
-        assert!(finished.status.success());
-        assert_eq!(finished.stderr, "said\n");
-        assert!(began.elapsed() < Duration::from_secs(5));
-        // Killed, and gone as soon as whoever inherits it has noticed.
-        let is_gone = || kill_process_group(group, Signal::CONT).is_err();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !is_gone() && !is_dead(group) {
-            assert!(Instant::now() < deadline, "it lives on");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// Whether all members of a group are dead, though nobody may have asked for their status yet.
-    fn is_dead(group: Pid) -> bool {
-        let group = group.as_raw_nonzero().to_string();
-        let stats = std::fs::read_dir("/proc").unwrap().flatten();
-        let mut members = stats.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
-        !members.any(|stat| {
-            let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-            fields.get(2) == Some(&group.as_str()) && fields[0] != "Z"
-        })
-    }
-
-    #[test]
-    fn endless_output_is_cut() {
-        let error = sh("head -c 100000 /dev/zero").output(Duration::from_secs(10), 1000).unwrap_err();
-
-        assert!(error.to_string().contains("printed more than") || error.to_string().contains("signal 13"), "{error}");
-    }
-
-    #[test]
-    fn a_child_sees_nothing_of_our_environment_but_the_usual() {
-        let bytes = sh("env | cut -d= -f1").output(Duration::from_secs(10), 10_000).unwrap();
-
-        let text = String::from_utf8(bytes).unwrap();
-        assert!(!text.contains("CARGO"), "{text}");
-        assert!(text.contains("PATH"), "{text}");
-    }
-}
+#[path = "process/tests.rs"]
+mod tests;
