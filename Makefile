@@ -19,7 +19,7 @@ TO_MEASURE := $(TO_SHOW) pigz:pigz zstd:zstd logrotate:logrotate nginx:nginx-lig
 NEEDED := $(TO_SHOW) git:git unshare:util-linux mount:mount gpg:gpg age:age zstd:zstd strace:strace groff:groff-base \
 	script:bsdutils nginx:nginx-light dovecot:dovecot-imapd /usr/lib/dovecot/pop3:dovecot-pop3d \
 	/usr/lib/python3/dist-packages/aiosmtpd:python3-aiosmtpd mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs logrotate:logrotate \
-	/lib/systemd/systemd:systemd /usr/lib/nagios/plugins/check_http:monitoring-plugins-basic
+	/lib/systemd/systemd:systemd dbus-daemon:dbus-daemon /usr/lib/nagios/plugins/check_http:monitoring-plugins-basic
 
 .DEFAULT_GOAL := help
 .PHONY: help setup provision build test check demo campaign compare bench man install clean

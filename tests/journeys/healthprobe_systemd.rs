@@ -84,6 +84,116 @@ systemd:$unit user\"
     assert_eq!(found, expected, "{}", ran.picture());
 }
 
+/// A message bus of the session, as distributions bring it along.
+const BUS: &str = r#"
+cat >bus.conf <<'END'
+<busconfig>
+  <type>session</type><listen>unix:path=/run/user/0/bus</listen><auth>EXTERNAL</auth>
+  <policy context="default"><allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/></policy>
+</busconfig>
+END
+units=$XDG_RUNTIME_DIR/systemd/user
+printf '[Socket]\nListenStream=%s/bus\n' "$XDG_RUNTIME_DIR" >$units/dbus.socket
+printf '[Unit]\nRequires=dbus.socket\n[Service]\nType=notify\nExecStart=/usr/bin/dbus-daemon %s --config-file=%s/bus.conf\n' \
+    '--nofork --nopidfile --systemd-activation --address=systemd:' "$PWD" >$units/dbus.service
+systemctl --user daemon-reload
+systemctl --user start dbus.service
+for _ in $(seq 100); do busctl --user status org.freedesktop.systemd1 >bus.log 2>&1 && break; sleep 0.1; done
+"#;
+
+#[test]
+fn every_way_to_ask_systemd_tells_the_same() {
+    let dir = Sandbox::new();
+    unit(&dir, "good.service", "[Service]\nExecStart=/bin/sleep 600\n[Install]\nAlias=other.service\n");
+    unit(&dir, "bad.service", "[Service]\nExecStart=/bin/sh -c 'exit 3'\n");
+    unit(&dir, "broken.service", "[Service]\nExecStart=no/absolute/path\n");
+    unit(&dir, "held.service", "[Unit]\nConditionPathExists=/nowhere\n[Service]\nExecStart=/bin/sleep 600\n");
+    unit(&dir, "7-odd@one\\x2dtwo.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n");
+    unit(&dir, "monthly.timer", "[Timer]\nOnCalendar=*-*-01 02:00:00\nUnit=good.service\n");
+    unit(&dir, "boot.timer", "[Timer]\nOnBootSec=999d\nUnit=held.service\n");
+
+    let script = r#"
+systemctl --user -q enable good
+# The timer keeps the other unit from being forgotten.
+systemctl --user start monthly.timer boot.timer
+systemctl --user start good held '7-odd@one\x2dtwo.service'
+systemctl --user start bad broken 2>/dev/null || true
+for unit in good other bad broken held monthly.timer boot.timer nosuch '7-odd@one\x2dtwo.service'; do
+    echo "'systemd:$unit' user"
+done >targets
+look() { healthprobe --no-config -vv --targets targets >$1.out 2>$1.err || true; }
+look socket
+"#;
+    let script = format!(
+        r#"{script}{BUS}
+NIGHTSHIFT_FAILPOINT=healthprobe.systemd.bus=error look systemctl
+# Only now: with its own socket gone, systemctl takes the bus as well.
+mv $XDG_RUNTIME_DIR/systemd/private $XDG_RUNTIME_DIR/systemd/hidden
+look bus
+for way in socket systemctl bus; do
+    echo "$way: $(grep -c 'run "systemctl' $way.err || true)"
+    # Times pass while we look.
+    sed -E 's/[0-9]+(s|m|h|d)\b/N/g; s/( N)+/ N/g' $way.out >$way.plain
+done
+cmp socket.plain systemctl.plain && cmp socket.plain bus.plain && cat socket.plain
+"#
+    );
+    let ran = with_systemd(&dir, &script).code(0);
+
+    let expected = "\
+socket: 0
+systemctl: 1
+bus: 0
+";
+    assert!(ran.stdout_text().starts_with(expected), "{}", ran.picture());
+    for line in [
+        "CRITICAL bad: it failed N ago: exit status 3",
+        "CRITICAL broken: its file cannot be used (bad-setting): Unit broken.service has a bad unit file setting.",
+        "CRITICAL held: it is not running: a condition in its file does not hold",
+        "UNKNOWN nosuch: there is no such unit",
+        "OK good: running for N",
+        "OK other: running for N",
+        "OK monthly.timer: it has not fired yet, next in N",
+        "OK boot.timer: it has not fired yet",
+        "OK 7-odd@one\\x2dtwo: exited for N",
+    ] {
+        assert!(ran.stdout_text().contains(line), "{line}\n{}", ran.picture());
+    }
+}
+
+#[test]
+fn a_manager_that_is_silent_costs_its_time_and_is_named() {
+    let dir = Sandbox::new();
+    std::fs::create_dir(dir.join("systemd")).unwrap();
+    // It takes connections and says nothing: the queue of the listener.
+    let _silent = std::os::unix::net::UnixListener::bind(dir.join("systemd/private")).unwrap();
+
+    let look = dir.tool("healthprobe").args(["--no-config", "systemd:nginx user timeout=300ms"]);
+    let ran = look.env("XDG_RUNTIME_DIR", dir.path()).run().code(3);
+
+    ran.stdout_is("UNKNOWN nginx: systemd gives no answer in time\n");
+}
+
+#[test]
+fn what_is_no_manager_is_not_believed() {
+    for says in ["", "HTTP/1.1 200 OK\r\n\r\n", "OK 0\r\nl\x02\x01\x01", "REJECTED EXTERNAL\r\n"] {
+        let dir = Sandbox::new();
+        std::fs::create_dir(dir.join("systemd")).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(dir.join("systemd/private")).unwrap();
+        let answer = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            // Who asks may have gone.
+            drop(std::io::Write::write_all(&mut socket, says.as_bytes()));
+        });
+
+        let look = dir.tool("healthprobe").args(["--no-config", "systemd:nginx user"]);
+        let ran = look.env("XDG_RUNTIME_DIR", dir.path()).env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere").run();
+
+        assert!(ran.code(3).stdout_text().starts_with("UNKNOWN nginx: "), "{says:?}");
+        answer.join().unwrap();
+    }
+}
+
 #[test]
 fn without_systemd_nothing_is_said_to_be_well() {
     let dir = Sandbox::new();

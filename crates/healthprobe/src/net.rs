@@ -2,8 +2,10 @@
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use common::hint::Hint as _;
+use rustix::net::sockopt::{self, Timeout};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -56,6 +58,30 @@ pub(crate) fn is_host(text: &str) -> bool {
 pub(crate) fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+/// Whether a server did not answer in time.
+pub(crate) fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+}
+
+/// A socket that reads until a deadline, however slowly the bytes come.
+pub(crate) struct Until<S> {
+    pub(crate) socket: S,
+    deadline: Instant,
+}
+
+impl<S> Until<S> {
+    pub(crate) fn new(socket: S, deadline: Instant) -> Self {
+        Self { socket, deadline }
+    }
+}
+
+impl<S: io::Read + AsFd> io::Read for Until<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        sockopt::set_socket_timeout(&self.socket, Timeout::Recv, Some(left(self.deadline)?))?;
+        self.socket.read(buffer)
+    }
 }
 
 /// All addresses of a host. The look-up of the system knows no time limit, so it is left alone when it takes too long.
@@ -119,7 +145,7 @@ pub(crate) fn connect(endpoint: &Endpoint, deadline: Instant) -> Result<TcpStrea
 /// The words for what went wrong while connecting, reading or writing.
 pub(crate) fn why(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time".to_owned(),
+        _ if is_late(error) => "no answer in time".to_owned(),
         io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "the server cut the connection off".to_owned(),
         _ => error.to_string(),

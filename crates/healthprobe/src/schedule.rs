@@ -78,7 +78,8 @@ pub(crate) fn look_at_all(targets: &[Arc<Target>], pace: &Pace) -> Vec<Look> {
     let shared = Arc::new(Shared::of(targets));
     let work = Arc::new(Work { targets: targets.to_vec(), queue: Mutex::new(queue), shared, pace: *pace });
     let (sender, receiver) = mpsc::channel();
-    (0..threads).for_each(|_| start(&work, &sender));
+    // What takes no time is done before there is a thread for each.
+    (0..threads).take_while(|_| work.is_waiting()).for_each(|_| start(&work, &sender));
     let mut looks: Vec<Option<Look>> = targets.iter().map(|_| None).collect();
     let mut began: Vec<Option<Instant>> = vec![None; targets.len()];
     let (mut waiting, mut checked) = (targets.len(), Instant::now());
@@ -128,6 +129,10 @@ fn start(work: &Arc<Work>, sender: &Sender<News>) {
                 drop(sender.send(News::Seen(number, work.look(number))));
             }
         }
+        // The end of the process takes all threads at once; each for itself it takes the time of a look.
+        loop {
+            std::thread::park();
+        }
     };
     // A machine that gives no more threads does the work on fewer; with none at all, all is UNKNOWN in the end.
     if let Err(error) = std::thread::Builder::new().stack_size(STACK).spawn(run) {
@@ -141,6 +146,11 @@ impl Work {
             return None;
         }
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// Whether there is work that nobody does yet.
+    fn is_waiting(&self) -> bool {
+        !self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn limit(&self, target: &Target) -> Duration {

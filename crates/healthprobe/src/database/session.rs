@@ -12,7 +12,6 @@ use anyhow::{Context as _, Result, anyhow};
 use common::hint::Hint as _;
 use common::process::User;
 use serde::de::DeserializeOwned;
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -100,24 +99,13 @@ impl Session {
     fn preamble(&self, schema: &str) -> Result<String> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let limit = left.saturating_sub(MARGIN).max(MARGIN).as_millis();
-        let path = if schema.is_empty() { String::new() } else { common::pg::quote::identifier(schema)? };
-        let settings = [
-            ("search_path", path),
-            ("statement_timeout", limit.to_string()),
-            ("lock_timeout", limit.to_string()),
-            ("jit", "off".to_owned()),
-            ("TimeZone", "UTC".to_owned()),
-            ("DateStyle", "ISO".to_owned()),
-            ("standard_conforming_strings", "on".to_owned()),
-        ];
-        let mut text = "BEGIN TRANSACTION READ ONLY; SELECT ".to_owned();
-        for (number, (name, value)) in settings.iter().enumerate() {
-            let comma = if number == 0 { "" } else { ", " };
-            let value = common::pg::quote::literal(value)?;
-            write!(text, "{comma}pg_catalog.set_config('{name}', {value}, true)")
-                .context("cannot write a statement")?;
-        }
-        Ok(text + "; ")
+        let path = if schema.is_empty() { "''".to_owned() } else { common::pg::quote::identifier(schema)? };
+        // Statements, not set_config(): a fresh session would have to look functions up.
+        Ok(format!(
+            "BEGIN TRANSACTION READ ONLY; SET LOCAL search_path TO {path}; SET LOCAL statement_timeout TO {limit}; \
+             SET LOCAL lock_timeout TO {limit}; SET LOCAL jit TO off; SET LOCAL TimeZone TO 'UTC'; \
+             SET LOCAL DateStyle TO 'ISO'; SET LOCAL standard_conforming_strings TO on; "
+        ))
     }
 
     fn wait<T>(&self, ask: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>) -> Result<T> {

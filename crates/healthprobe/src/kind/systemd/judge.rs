@@ -20,7 +20,12 @@ pub(crate) fn unit(known: &Known, name: &str, rules: &Rules, now: Stamp) -> Foun
         }
         "masked" => return Found::unknown("it is masked, so nothing can start it"),
         "loaded" | "stub" | "merged" => {}
-        other => return Found::critical(format!("its file cannot be used ({other}): {}", unit.get("LoadError"))),
+        other => {
+            // The name of an error, and its words in quotes.
+            let said = unit.get("LoadError").split_once(' ').map_or("", |(_, words)| words.trim_matches('"'));
+            return Found::critical(format!("its file cannot be used ({other}): {said}"))
+                .hint(format!("systemd-analyze verify {name} says what is wrong with it"));
+        }
     }
     let found = match name.strip_suffix(".timer") {
         Some(_) => timer(&unit, known, rules),
@@ -133,8 +138,13 @@ impl<'a> State<'a> {
         common::threshold::number(self.get(key)).ok()
     }
 
-    /// A time, as systemd writes it in UTC: `Sun 2026-11-22 02:00:00 UTC`.
+    /// A time: microseconds since 1970, or as systemctl writes it in UTC, `Sun 2026-11-22 02:00:00 UTC`.
     fn at(&self, key: &str) -> Option<Stamp> {
+        if let Ok(microseconds) = self.get(key).parse::<u64>() {
+            // 0 is never, and so is the largest number.
+            let seconds = i64::try_from(microseconds).ok().filter(|microseconds| *microseconds > 0)? / 1_000_000;
+            return Stamp::from_seconds(seconds);
+        }
         let mut words = self.get(key).split(' ');
         let (_weekday, date, time) = (words.next()?, words.next()?, words.next()?);
         Stamp::parse_rfc3339(&format!("{date}T{time}Z")).ok()

@@ -1,6 +1,8 @@
-//! `systemd:UNIT`: services that run, jobs that succeeded, timers that fired. One `systemctl show` answers for all units.
+//! `systemd:UNIT`: services that run, jobs that succeeded, timers that fired. All units are asked for at once.
 
+mod bus;
 mod judge;
+mod message;
 mod units;
 
 pub(crate) use units::{Scope, Units};

@@ -1,17 +1,37 @@
-//! What systemctl says of units: properties by name.
+//! What systemd says of units: properties by name.
 
-use crate::child;
+use super::bus::Bus;
+use crate::{child, net};
 use anyhow::{Result, anyhow, bail, ensure};
 use common::hint::Hint as _;
 use common::process::{self, Program};
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The properties that are asked for.
-const PROPERTIES: &str = "Id,Names,LoadState,LoadError,ActiveState,SubState,Result,Type,NRestarts,ExecMainStatus,\
-                          ExecMainCode,ActiveEnterTimestamp,InactiveEnterTimestamp,MemoryCurrent,Unit,LastTriggerUSec,\
-                          NextElapseUSecRealtime,ConditionTimestamp,ConditionResult";
+pub(super) const PROPERTIES: [&str; 19] = [
+    "Id",
+    "Names",
+    "LoadState",
+    "LoadError",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "Type",
+    "NRestarts",
+    "ExecMainStatus",
+    "ExecMainCode",
+    "ActiveEnterTimestamp",
+    "InactiveEnterTimestamp",
+    "MemoryCurrent",
+    "Unit",
+    "LastTriggerUSec",
+    "NextElapseUSecRealtime",
+    "ConditionTimestamp",
+    "ConditionResult",
+];
 /// What is read of the answer: a kilobyte a unit, for thousands of them.
 const OUTPUT: usize = 8 * 1024 * 1024;
 
@@ -61,7 +81,7 @@ pub(crate) struct Units {
     user: OnceLock<Answer>,
 }
 
-/// What systemctl answered; an error is told to every unit, so it is kept as its words.
+/// What systemd answered; an error is told to every unit, so it is kept as its words.
 type Answer = std::result::Result<Arc<Known>, (String, Vec<String>)>;
 
 impl Units {
@@ -97,12 +117,29 @@ impl Units {
     }
 }
 
-/// Asks systemctl for units.
+/// Asks systemd for units: by its socket, and where that does not work by systemctl, which knows more ways and why.
 ///
 /// # Errors
 ///
 /// Where there is no systemd, or it does not answer.
 pub(crate) fn ask(scope: Scope, units: &[String], time: Duration) -> Result<Arc<Known>> {
+    let deadline = Instant::now() + time;
+    let known = by_bus(scope, units, deadline).or_else(|error| {
+        ensure!(!net::is_late(&error), "systemd gives no answer in time");
+        common::debug!("cannot ask systemd by its socket: {error}");
+        by_systemctl(scope, units, deadline.saturating_duration_since(Instant::now()))
+    });
+    known.map(Arc::new)
+}
+
+fn by_bus(scope: Scope, units: &[String], deadline: Instant) -> io::Result<Known> {
+    common::failpoint!("healthprobe.systemd.bus")?;
+    let mut bus = Bus::open(scope, deadline)?;
+    let units: io::Result<_> = units.iter().map(|unit| bus.unit(unit)).collect();
+    Ok(Known { units: units? })
+}
+
+fn by_systemctl(scope: Scope, units: &[String], time: Duration) -> Result<Known> {
     let systemctl = process::find("systemctl")
         .ok_or_else(|| anyhow!("cannot find the program systemctl"))
         .hint("units can be looked at only where systemd runs; process:NAME looks for a program")?;
@@ -112,7 +149,7 @@ pub(crate) fn ask(scope: Scope, units: &[String], time: Duration) -> Result<Arc<
             program.arg("--user").envs_where(|name| ["XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"].contains(&name));
     }
     // Times come in the zone of whoever asks: --timestamp=unix changes some of them only (252).
-    let program = program.args(["show", "--property", PROPERTIES, "--"]).args(units);
+    let program = program.args(["show", "--property", &PROPERTIES.join(","), "--"]).args(units);
     let ran = child::run(program, time, OUTPUT)?;
     if !ran.status.success() {
         let said = ran.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
@@ -123,5 +160,5 @@ pub(crate) fn ask(scope: Scope, units: &[String], time: Duration) -> Result<Arc<
         bail!("systemctl failed: {said}");
     }
     ensure!(!ran.is_cut, "systemctl says more than {}", common::units::size(OUTPUT as u64));
-    Ok(Arc::new(Known::parse(&ran.stdout)))
+    Ok(Known::parse(&ran.stdout))
 }
