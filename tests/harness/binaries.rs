@@ -41,10 +41,9 @@ fn built() -> &'static Path {
         let is_ours = |name: &String| {
             name == "CARGO_CRATE_NAME" || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
         };
-        env::vars_os()
-            .filter_map(|(name, _)| name.into_string().ok())
-            .filter(is_ours)
-            .for_each(|name| drop(cargo.env_remove(name)));
+        for name in env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(is_ours) {
+            cargo.env_remove(name);
+        }
         if directory.ends_with("release") {
             cargo.arg("--release");
         }
