@@ -22,6 +22,7 @@ mod healthprobe_postgres;
 mod healthprobe_postgres_standby;
 mod healthprobe_postgres_trust;
 mod healthprobe_postgres_ways;
+mod healthprobe_process;
 mod healthprobe_sql;
 mod healthprobe_systemd;
 mod killed;
