@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
-use harness::{Authority, Postgres, Sandbox, app_user, sampler, stub};
+use harness::{Authority, Postgres, Sandbox, Serving, app_user, sampler, stub};
 
 use crate::healthprobe_postgres::{ENCODED, PASSWORD, healthprobe, until, write};
 
@@ -119,6 +119,51 @@ fn a_self_signed_certificate_can_be_its_own_root() {
     look("localhost", "verify-full").stdout_has("OK db: ").code(0);
     look("127.0.0.1", "verify-ca").stdout_has("OK db: ").code(0);
     look("127.0.0.1", "verify-full").stdout_has("CRITICAL db: ").code(2);
+}
+
+/// PostgreSQL 17 and later begin with TLS where they are asked to, and so does a proxy in front of any server.
+#[test]
+fn tls_without_asking_first_reaches_a_proxy_and_is_judged_as_strictly() {
+    let dir = Sandbox::new();
+    let files = Authority::shared().leaf("localhost").names(["DNS:localhost"]).write(dir.path(), "proxy");
+    let pg = Postgres::version(18);
+    pg.sql(&format!("CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'; CREATE DATABASE app OWNER app"));
+    let proxy = Serving::nginx_stream(
+        &dir,
+        &format!(
+            "server {{ listen 127.0.0.1:PORT ssl; ssl_alpn postgresql; ssl_certificate {}; ssl_certificate_key {};\n\
+             proxy_pass 127.0.0.1:{}; }}",
+            files.chain.display(),
+            files.key.display(),
+            pg.port()
+        ),
+    );
+    let look = |host: &str, words: &str| {
+        let target = format!("'postgres://app@{host}:{}/app?{words}' name=db checks=connections", proxy.port());
+        healthprobe(&dir).arg(target).env("PGPASSWORD", PASSWORD).run().stderr_is("").stdout_lacks("CANARY")
+    };
+    let root = format!("sslrootcert={}", Authority::shared().root().display());
+    let stranger = Authority::new("a stranger");
+    let direct = format!("sslnegotiation=direct&{root}");
+
+    look("localhost", &format!("sslmode=verify-full&{direct}")).stdout_has("OK db: PostgreSQL 18.").code(0);
+    look("127.0.0.1", &format!("sslmode=verify-ca&{direct}")).stdout_has("OK db: ").code(0);
+    look("127.0.0.1", &format!("sslmode=verify-full&{direct}"))
+        .stdout_has("CRITICAL db: cannot connect to 127.0.0.1:")
+        .stdout_has("not valid for name")
+        .code(2);
+    look("localhost", &format!("sslmode=verify-full&sslnegotiation=direct&sslrootcert={}", stranger.root().display()))
+        .stdout_has("UnknownIssuer")
+        .code(2);
+    // Who is asked whether he speaks TLS, and not by TLS, does not understand.
+    look("localhost", &format!("sslmode=verify-full&{root}")).stdout_has("CRITICAL db: cannot connect to ").code(2);
+    // The server behind does not begin with TLS, and neither would libpq in clear text.
+    let past = format!("'postgres://app@127.0.0.1:{}/app?sslmode=require&sslnegotiation=direct' name=db", pg.port());
+    healthprobe(&dir).arg(past).env("PGPASSWORD", PASSWORD).run().stdout_has("CRITICAL db: cannot connect to ").code(2);
+    look("localhost", &direct)
+        .stdout_has("UNKNOWN db: ")
+        .stdout_has("sslnegotiation=direct needs TLS, which this sslmode can do without")
+        .code(3);
 }
 
 /// THREATS G10: the address of a file that somebody else writes gets nothing of ours.
