@@ -15,6 +15,7 @@ mod drop_old;
 mod fidelity;
 mod globals;
 mod healthprobe;
+mod healthprobe_dns;
 mod healthprobe_env;
 mod healthprobe_faults;
 mod healthprobe_http;
