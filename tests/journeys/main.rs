@@ -19,6 +19,7 @@ mod healthprobe_dns;
 mod healthprobe_env;
 mod healthprobe_faults;
 mod healthprobe_http;
+mod healthprobe_memory;
 mod healthprobe_postgres;
 mod healthprobe_postgres_standby;
 mod healthprobe_postgres_trust;
