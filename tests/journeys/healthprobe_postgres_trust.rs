@@ -156,7 +156,10 @@ fn tls_without_asking_first_reaches_a_proxy_and_is_judged_as_strictly() {
         .stdout_has("UnknownIssuer")
         .code(2);
     // Who is asked whether he speaks TLS, and not by TLS, does not understand.
-    look("localhost", &format!("sslmode=verify-full&{root}")).stdout_has("CRITICAL db: cannot connect to ").code(2);
+    look("localhost", &format!("sslmode=verify-full&{root}"))
+        .stdout_has("CRITICAL db: cannot connect to localhost:")
+        .stdout_has("the server closed the connection")
+        .code(2);
     // The server behind does not begin with TLS, and neither would libpq in clear text.
     let past = format!("'postgres://app@127.0.0.1:{}/app?sslmode=require&sslnegotiation=direct' name=db", pg.port());
     healthprobe(&dir).arg(past).env("PGPASSWORD", PASSWORD).run().stdout_has("CRITICAL db: cannot connect to ").code(2);
