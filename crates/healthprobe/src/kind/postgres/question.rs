@@ -154,10 +154,21 @@ fn replication() -> String {
             'receiver', (SELECT pid IS NOT NULL FROM pg_catalog.pg_stat_get_wal_receiver()), \
             'is_paused', pg_catalog.pg_is_wal_replay_paused(), \
             'is_caught_up', pg_catalog.pg_last_wal_receive_lsn() <= pg_catalog.pg_last_wal_replay_lsn(), \
+            'received', pg_catalog.pg_last_wal_receive_lsn(), \
             'seconds', extract(epoch FROM pg_catalog.clock_timestamp() - coalesce(pg_catalog.pg_last_xact_replay_timestamp(), \
                 pg_catalog.pg_postmaster_start_time())), \
             'bytes', pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn())) END"
     )
+}
+
+/// Whether a standby has replayed the log up to there.
+///
+/// # Errors
+///
+/// Never: a place in the log holds no NUL.
+pub(super) fn has_replayed(received: &str) -> Result<String> {
+    let received = quote::literal(received)?;
+    Ok(format!("SELECT pg_catalog.to_json(pg_catalog.pg_last_wal_replay_lsn() >= {received}::pg_catalog.pg_lsn)"))
 }
 
 /// Columns that came with later versions are read from the row as a whole.

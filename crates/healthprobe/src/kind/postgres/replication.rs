@@ -49,6 +49,12 @@ fn lag_of(standby: &StandbyOf) -> Option<f64> {
     if standby.bytes.is_some_and(|bytes| bytes <= 0.0) { None } else { standby.seconds.map(|seconds| seconds.max(0.0)) }
 }
 
+/// Whether the time since the last transaction may be far more than the standby is behind: in the middle of a long one, such as
+/// the load of a dump, it replays all the time and ends none.
+pub(super) fn is_in_doubt(own: &Standby) -> bool {
+    own.receiver == Some(true) && own.is_caught_up == Some(false) && !own.is_paused && lag(own) > 1.0
+}
+
 /// Time since the last change, unless there was none to replay.
 fn lag(own: &Standby) -> f64 {
     let is_idle = own.receiver == Some(true) && own.is_caught_up == Some(true);
@@ -159,6 +165,11 @@ mod tests {
         assert_eq!(status(&judged(own(true, false))), Status::Critical);
         let paused = Standby { is_paused: true, ..own(true, true) };
         assert_eq!(status(&judged(paused)), Status::Warning);
+        assert_eq!(
+            [own(false, true), own(true, true), own(false, false)].map(|own| is_in_doubt(&own)),
+            [true, false, false]
+        );
+        assert!(!is_in_doubt(&Standby { is_paused: true, ..own(false, true) }));
     }
 
     #[test]
