@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! programs (scripts/postgres-for-tests) -> template (initdb, once) -> copy -> identity -> server
+//!                                       -> primary (pg_basebackup of another one)       -> server
 //! ```
 
 mod builder;
 mod home;
 mod identity;
+mod primary;
 mod programs;
 mod server;
 mod template;

@@ -9,6 +9,8 @@ use crate::authority::Files;
 use crate::{Running, Sandbox, Tool, free_port};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Where Debian puts the module (libnginx-mod-stream).
+const STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 /// A server that listens on a port of 127.0.0.1, and ends when dropped.
 pub struct Serving {
@@ -65,13 +67,29 @@ impl Serving {
     /// When it does not start.
     #[must_use]
     pub fn nginx(dir: &Sandbox, http: &str) -> Self {
+        let block = format!(
+            "http {{ access_log off; client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4;\n\
+             scgi_temp_path t5; {http} }}"
+        );
+        Self::nginx_with(dir, "", &block)
+    }
+
+    /// nginx with these lines in its `stream` block, which hands on bytes; `PORT` in them is the port.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    #[must_use]
+    pub fn nginx_stream(dir: &Sandbox, stream: &str) -> Self {
+        Self::nginx_with(dir, &format!("load_module {STREAM};"), &format!("stream {{ {stream} }}"))
+    }
+
+    fn nginx_with(dir: &Sandbox, module: &str, block: &str) -> Self {
         Self::start(|port| {
-            let block = http.replace("PORT", &port.to_string());
+            let block = block.replace("PORT", &port.to_string());
             let config = format!(
-                "daemon off; master_process off; pid nginx.pid; error_log stderr crit; worker_rlimit_nofile 4096;\n\
-                 events {{ worker_connections 2048; }}\n\
-                 http {{ access_log off; client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4;\n\
-                 scgi_temp_path t5; {block} }}\n"
+                "{module} daemon off; master_process off; pid nginx.pid; error_log stderr crit; worker_rlimit_nofile 4096;\n\
+                 events {{ worker_connections 2048; }}\n{block}\n"
             );
             std::fs::write(dir.join("nginx.conf"), config).expect("write a configuration");
             dir.program("nginx").arg("-p").arg(dir.path()).args(["-c", "nginx.conf", "-e", "stderr"])

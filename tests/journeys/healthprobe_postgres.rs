@@ -1,4 +1,5 @@
-//! healthprobe on real databases: what it says of them, by every way there is to reach one.
+//! healthprobe on real databases: what it says of them. How it gets there is in `healthprobe_postgres_ways.rs`, whom it
+//! trusts on the way in `healthprobe_postgres_trust.rs`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -6,33 +7,33 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Authority, PgBouncer, Postgres, Ran, Sandbox, Tool, app_user, sampler, stub};
+use harness::{Postgres, Ran, Sandbox, Tool};
 use postgres::{Client, NoTls};
 
-const PASSWORD: &str = "CANARY%/@#: p";
-const ENCODED: &str = "CANARY%25%2F%40%23%3A%20p";
+pub(crate) const PASSWORD: &str = "CANARY%/@#: p";
+pub(crate) const ENCODED: &str = "CANARY%25%2F%40%23%3A%20p";
 /// Autovacuum is off in servers for tests, which is a WARNING.
-const CHECKS: &str = "checks=default,-vacuum";
+pub(crate) const CHECKS: &str = "checks=default,-vacuum";
 
 pub(crate) fn healthprobe(dir: &Sandbox) -> Tool {
     dir.tool("healthprobe").arg("--no-config")
 }
 
 /// The address of a server's socket, as the superuser.
-fn socket(pg: &Postgres) -> String {
+pub(crate) fn socket(pg: &Postgres) -> String {
     format!("'host={} port={} user=postgres dbname=postgres'", pg.socket_dir().display(), pg.port())
 }
 
-fn look(pg: &Postgres, words: &str) -> Ran {
+pub(crate) fn look(pg: &Postgres, words: &str) -> Ran {
     healthprobe(&Sandbox::new()).arg(format!("postgres:{} name=db {words}", socket(pg))).run().stderr_is("")
 }
 
-fn write(path: &std::path::Path, mode: u32, text: &str) {
+pub(crate) fn write(path: &std::path::Path, mode: u32, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn connect(pg: &Postgres, application: &str) -> Client {
+pub(crate) fn connect(pg: &Postgres, application: &str) -> Client {
     let address = format!(
         "host={} port={} user=postgres dbname=postgres application_name={application}",
         pg.socket_dir().display(),
@@ -43,7 +44,7 @@ fn connect(pg: &Postgres, application: &str) -> Client {
 
 /// Waits until a query yields `t`.
 #[track_caller]
-fn until(pg: &Postgres, query: &str) {
+pub(crate) fn until(pg: &Postgres, query: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while pg.sql(query) != "t" {
         assert!(Instant::now() < deadline, "never true: {query}");
@@ -69,189 +70,6 @@ fn a_server_where_all_is_well_is_ok_in_every_version() {
         look(&pg, CHECKS).stdout_has("hint: it logs in as a superuser").code(0);
         look(&pg, "checks=vacuum").stdout_has("WARNING db: vacuum: autovacuum is off").code(1);
     }
-}
-
-#[test]
-fn every_way_of_writing_an_address_leads_there() {
-    let pg = Postgres::start();
-    pg.sql(&format!("CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'; CREATE DATABASE app OWNER app"));
-    let (port, dir) = (pg.port(), Sandbox::new());
-    let at = format!("app:{ENCODED}@127.0.0.1:{port}/app");
-    write(&dir.join(".env"), 0o600, &format!("DATABASE_URL='postgresql+asyncpg://{at}'\n"));
-    write(
-        &dir.join("prisma.env"),
-        0o600,
-        &format!("DATABASE_URL='postgresql://x@pool.invalid/app?pgbouncer=true'\nDIRECT_URL='postgresql://{at}'\n"),
-    );
-    write(
-        &dir.join("parts.env"),
-        0o600,
-        &format!("DB_HOST=127.0.0.1\nDB_PORT={port}\nDB_DATABASE=app\nDB_USERNAME=app\nDB_PASSWORD='{PASSWORD}'\n"),
-    );
-    let escaped = PASSWORD.replace('\\', "\\\\").replace(':', "\\:");
-    write(&dir.join("pgpass"), 0o600, &format!("*:*:*:nobody:wrong\n127.0.0.1:{port}:app:app:{escaped}\n"));
-    write(
-        &dir.join("services"),
-        0o600,
-        &format!("[app]\nhost=127.0.0.1\nport={port}\ndbname=app\nuser=app\npassword={PASSWORD}\n"),
-    );
-    let probe = || healthprobe(&dir);
-    let is_app = |what: &str, tool: Tool| {
-        let ran = tool.run().stdout_lacks("CANARY").stderr_is("");
-        assert!(ran.code == Some(0), "{what}: {}", ran.picture());
-        let answer: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
-        assert_eq!((&answer["database"], &answer["role"]), (&"app".into(), &"app".into()), "{what}");
-    };
-    let json = |what: &str| probe().args(["--format", "json"]).arg(format!("{what} checks=connections"));
-
-    for file in [".env", "prisma.env", "parts.env"] {
-        is_app(file, json(&format!("postgres: env-file={file}")));
-    }
-    let uri = format!("postgresql://app@127.0.0.1:{port}/app");
-    is_app("pgpass", json(&uri).env("PGPASSFILE", dir.join("pgpass")));
-    is_app("passfile=", json(&format!("'{uri}?passfile={}'", dir.join("pgpass").display())));
-    is_app("PGPASSWORD", json(&format!("postgresql+psycopg2://app@127.0.0.1:{port}/app")).env("PGPASSWORD", PASSWORD));
-    is_app("service", json("postgres: service=app").env("PGSERVICEFILE", dir.join("services")));
-    is_app("PGSERVICE", json("postgres").env("PGSERVICE", "app").env("PGSERVICEFILE", dir.join("services")));
-    let parts = [("PGHOST", "localhost".to_owned()), ("PGPORT", port.to_string()), ("PGUSER", "app".to_owned())];
-    is_app("a name", json("postgres:app").envs(parts).env("PGPASSWORD", PASSWORD));
-    is_app(
-        "several hosts",
-        json(&format!("postgres://app@127.0.0.1:1,127.0.0.1:{port}/app")).env("PGPASSWORD", PASSWORD),
-    );
-    is_app("the second is a primary", {
-        let several = format!("'postgres://app@127.0.0.1:{port}/app?target_session_attrs=read-write'");
-        json(&several).env("PGPASSWORD", PASSWORD)
-    });
-}
-
-#[test]
-fn what_is_no_address_is_told_at_once_and_without_its_password() {
-    let dir = Sandbox::new();
-    for (target, said) in [
-        ("postgresql://app:CANARY@h/app", "a password does not belong into a target"),
-        ("postgres:mysql://app:CANARY@h/app", "it is not PostgreSQL but mysql"),
-        ("postgres:'host=h password=CANARY'", "a password does not belong into a target"),
-        ("postgres:app checks=conections", "there is no check \"conections\""),
-        ("postgres:app conections>80%", "unknown option \"conections\""),
-        ("postgres:app connections>80MiB", "connections>80MiB"),
-        ("postgres:app env-file=.env", "say the same thing twice"),
-    ] {
-        healthprobe(&dir).arg(target).run().stdout_is("").stderr_lacks("CANARY").stderr_has(said).code(3);
-    }
-    for (target, said) in [
-        ("postgres: service=nowhere", "no service file has the service"),
-        ("postgres: env-file=gone.env", "cannot open \"gone.env\""),
-        ("'postgres://h/app?sslmode=verify-full'", "there are no roots to verify the server by"),
-        ("'postgres://h/app?require_auth=scram-sha-256'", "require_auth cannot be kept to"),
-    ] {
-        healthprobe(&dir).arg(target).run().stdout_has("UNKNOWN ").stdout_has(said).code(3);
-    }
-}
-
-#[test]
-fn a_server_that_is_not_there_or_lets_nobody_in_is_critical() {
-    let pg = Postgres::builder().conf("max_connections = 6").conf("superuser_reserved_connections = 3").start();
-    pg.sql(&format!("CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'; CREATE DATABASE app OWNER app"));
-    let dir = Sandbox::new();
-    let tcp = |user: &str, name: &str| {
-        let target = format!("postgres://{user}@127.0.0.1:{}/{name} name=db", pg.port());
-        healthprobe(&dir).arg(target).env("PGPASSWORD", PASSWORD).run().stderr_is("")
-    };
-
-    tcp("app", "gone")
-        .stdout_has("CRITICAL db: cannot connect to 127.0.0.1:")
-        .stdout_has("\"gone\" does not exist")
-        .code(2);
-    tcp("nobody", "app")
-        .stdout_has("password authentication failed")
-        .stdout_has("hint: check user and password")
-        .code(2);
-    healthprobe(&dir)
-        .arg(format!("postgres://app@127.0.0.1:{}/app name=db", pg.port()))
-        .run()
-        .stdout_has("UNKNOWN db: ")
-        .stdout_has("the server asks for a password, and none was found")
-        .stdout_has("hint: put the password into \"")
-        .code(3);
-    let full: Vec<Client> = (0..3).map(|_| connect_as(&pg, "app")).collect();
-    tcp("app", "app")
-        .stdout_has("CRITICAL db: ")
-        .stdout_has("remaining connection slots are reserved")
-        .stdout_has("hint: all connections are in use")
-        .code(2);
-    drop(full);
-
-    pg.stop_fast();
-    tcp("app", "app").stdout_has("Connection refused").stdout_has("hint: is the server running there?").code(2);
-    look(&pg, "").stdout_has("CRITICAL db: cannot connect to /tmp/").stdout_has("No such file").code(2);
-}
-
-fn connect_as(pg: &Postgres, user: &str) -> Client {
-    let address = format!("host={} port={} user={user} dbname={user}", pg.socket_dir().display(), pg.port());
-    Client::connect(&address, NoTls).unwrap()
-}
-
-/// Stopped by a signal, a server accepts connections and says nothing; so does whatever else listens there.
-#[test]
-fn a_silent_server_holds_nobody_up() {
-    let pg = Postgres::start();
-    let silent = stub::silent();
-    let stopped = Stopped::new(pg.pid());
-    let by_socket = look(&pg, "timeout=1s");
-    let by_tcp = healthprobe(&Sandbox::new())
-        .arg(format!("postgres://u@127.0.0.1:{}/x name=db timeout=1s", silent.port()))
-        .run()
-        .stderr_is("");
-    drop(stopped);
-
-    for ran in [by_socket, by_tcp] {
-        assert!(ran.wall < Duration::from_secs(20), "{}", ran.picture());
-        ran.stdout_has("CRITICAL db: ").stdout_has("no answer in time").code(2);
-    }
-    assert_eq!(silent.connections(), 1);
-}
-
-/// A process that is stopped, until this is dropped: a stopped server could not be ended.
-struct Stopped(String);
-
-impl Stopped {
-    fn new(pid: u32) -> Self {
-        let stopped = Stopped(pid.to_string());
-        stopped.signal("-STOP");
-        stopped
-    }
-
-    fn signal(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.0]).status().unwrap().success());
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        self.signal("-CONT");
-    }
-}
-
-#[test]
-fn a_server_that_speaks_something_else_or_without_end_is_told() {
-    let dir = Sandbox::new();
-    let at = |stub: &stub::Stub| {
-        let target = format!("'postgres://u@127.0.0.1:{}/x?sslmode=disable' name=db timeout=10s", stub.port());
-        healthprobe(&dir).arg(target).run().stderr_is("")
-    };
-    let banner = stub::answering(|stream| std::io::Write::write_all(stream, b"220 mail.test ESMTP\r\n"));
-    at(&banner).stdout_has("CRITICAL db: cannot connect to 127.0.0.1:").code(2);
-
-    let endless = stub::answering(|stream| {
-        // A notice of 1 GiB, of which we send as much as is taken.
-        std::io::Write::write_all(stream, b"N\x40\0\0\0S")?;
-        loop {
-            std::io::Write::write_all(stream, &[b'x'; 65536])?;
-        }
-    });
-    let ran = at(&endless).stdout_has("the server sends without end").code(2);
-    assert!(ran.max_rss_kib.unwrap_or_default() < 128 * 1024, "{}", ran.picture());
 }
 
 #[test]
@@ -469,261 +287,6 @@ fn nothing_that_a_hostile_database_defines_is_called() {
         .code(0);
 
     assert_eq!(pg.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'app'"), "f");
-}
-
-/// No startup options, one transaction, no named statement: a pool lets that through.
-#[test]
-fn it_works_through_every_mode_of_pgbouncer() {
-    let pg = Postgres::start();
-    for mode in ["session", "transaction", "statement"] {
-        let mode_line = format!("pool_mode = {mode}");
-        let pool = PgBouncer::start(&pg, &[&mode_line, "default_pool_size = 2"]);
-        let address = format!("postgres://postgres@127.0.0.1:{}/postgres", pool.port());
-        let dir = Sandbox::new();
-        for _ in 0..3 {
-            let ran = healthprobe(&dir).arg(format!("{address} name=db {CHECKS}")).run();
-            ran.stdout_has("OK db: PostgreSQL 15").stderr_is("").code(0);
-            healthprobe(&dir)
-                .arg(format!("'sql:SELECT 41 + 1' database={address} name=q as-superuser critical=42:42"))
-                .run()
-                .stdout_has(if mode == "statement" { "UNKNOWN q: " } else { "OK q: 42\n" })
-                .code(if mode == "statement" { 3 } else { 0 });
-        }
-    }
-}
-
-#[test]
-fn tls_is_as_strict_as_sslmode_says() {
-    let dir = Sandbox::new();
-    let files = Authority::shared().leaf("localhost").names(["DNS:localhost"]).write(dir.path(), "pg");
-    let stranger = Authority::new("a stranger");
-    let pg = Postgres::builder()
-        .hba("hostssl all app 127.0.0.1/32 scram-sha-256")
-        .hba("host all app 127.0.0.1/32 reject")
-        .start();
-    pg.sql(&format!("CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'; CREATE DATABASE app OWNER app"));
-    for (from, name) in [(&files.chain, "server.crt"), (&files.key, "server.key")] {
-        let to = pg.data_dir().join(name);
-        fs::copy(from, &to).unwrap();
-        let owner = fs::metadata(pg.data_dir()).unwrap();
-        std::os::unix::fs::chown(&to, Some(std::os::unix::fs::MetadataExt::uid(&owner)), None).unwrap();
-        fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).unwrap();
-    }
-    pg.sql("ALTER SYSTEM SET ssl = on");
-    pg.sql("SELECT pg_reload_conf()");
-    until(&pg, "SELECT current_setting('ssl') = 'on'");
-    let look = |host: &str, words: &str| {
-        let target = format!("'postgres://app@{host}:{}/app?{words}' name=db checks=connections", pg.port());
-        healthprobe(&dir).arg(target).env("PGPASSWORD", PASSWORD).run().stderr_is("").stdout_lacks("CANARY")
-    };
-    let root = format!("sslrootcert={}", Authority::shared().root().display());
-    let wrong = format!("sslrootcert={}", stranger.root().display());
-
-    for words in ["sslmode=prefer", "sslmode=require", "sslmode=allow", "sslmode=require&channel_binding=require", ""] {
-        look("127.0.0.1", words).stdout_has("OK db: ").code(0);
-    }
-    look("localhost", &format!("sslmode=verify-full&{root}")).stdout_has("OK db: ").code(0);
-    look("127.0.0.1", &format!("sslmode=verify-ca&{root}")).stdout_has("OK db: ").code(0);
-    look("127.0.0.1", &format!("sslmode=verify-full&{root}"))
-        .stdout_has("CRITICAL db: ")
-        .stdout_has("not valid for name")
-        .code(2);
-    for mode in ["verify-full", "verify-ca", "require"] {
-        look("localhost", &format!("sslmode={mode}&{wrong}"))
-            .stdout_has("CRITICAL db: ")
-            .stdout_has("UnknownIssuer")
-            .code(2);
-    }
-    look("127.0.0.1", "sslmode=disable").stdout_has("CRITICAL db: ").stdout_has("pg_hba.conf").code(2);
-    look("127.0.0.1", "sslmode=require&ssl_min_protocol_version=TLSv1.3").stdout_has("OK db: ").code(0);
-}
-
-/// A role that logs in by a certificate, as libpq would show it.
-#[test]
-fn a_certificate_of_ours_is_shown_where_it_is_asked_for() {
-    let dir = Sandbox::new();
-    let authority = Authority::shared();
-    let server = authority.leaf("localhost").names(["DNS:localhost"]).write(dir.path(), "pg");
-    let client =
-        authority.leaf("app").common_name("app").extensions("extendedKeyUsage=clientAuth\n").write(dir.path(), "app");
-    let pg = Postgres::builder().hba("hostssl all app 127.0.0.1/32 cert").start();
-    pg.sql("CREATE ROLE app LOGIN; CREATE DATABASE app OWNER app");
-    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(pg.data_dir()).unwrap());
-    let root = authority.root();
-    for (from, name) in [(&server.chain, "server.crt"), (&server.key, "server.key"), (&root, "root.crt")] {
-        let to = pg.data_dir().join(name);
-        fs::copy(from, &to).unwrap();
-        std::os::unix::fs::chown(&to, Some(owner), None).unwrap();
-        fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).unwrap();
-    }
-    pg.sql("ALTER SYSTEM SET ssl_ca_file = 'root.crt'");
-    pg.sql("ALTER SYSTEM SET ssl = on");
-    pg.sql("SELECT pg_reload_conf()");
-    until(&pg, "SELECT current_setting('ssl') = 'on'");
-    let look = |words: &str| {
-        let target =
-            format!("'postgres://app@127.0.0.1:{}/app?sslmode=require{words}' name=db checks=connections", pg.port());
-        healthprobe(&dir).arg(target).run().stderr_is("")
-    };
-    let key = dir.join("client.key");
-    fs::copy(&client.key, &key).unwrap();
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-    let shown = format!("&sslcert={}&sslkey={}", client.chain.display(), key.display());
-
-    look(&shown).stdout_has("OK db: ").code(0);
-    look("").stdout_has("CRITICAL db: ").stdout_has("certificate").code(2);
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-    look(&shown)
-        .stdout_has("UNKNOWN db: ")
-        .stdout_has("can be read by others")
-        .stdout_has("hint: run: chmod 600")
-        .code(3);
-    // A file of others may name what never ends.
-    look("&sslrootcert=/dev/zero").stdout_has("UNKNOWN db: ").stdout_has("is not a regular file").code(3);
-}
-
-/// The recipe of PostgreSQL's documentation: a certificate that signs itself, its name in the common name only.
-#[test]
-fn a_self_signed_certificate_can_be_its_own_root() {
-    let dir = Sandbox::new();
-    let pg = Postgres::builder().hba("hostssl all app 127.0.0.1/32 scram-sha-256").start();
-    pg.sql(&format!("CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'; CREATE DATABASE app OWNER app"));
-    let (cert, key) = (pg.data_dir().join("server.crt"), pg.data_dir().join("server.key"));
-    let made = Command::new("openssl")
-        .args(["req", "-new", "-x509", "-days", "30", "-nodes", "-subj", "/CN=localhost", "-out"])
-        .arg(&cert)
-        .arg("-keyout")
-        .arg(&key)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let owner = fs::metadata(pg.data_dir()).unwrap();
-    for path in [&cert, &key] {
-        std::os::unix::fs::chown(path, Some(std::os::unix::fs::MetadataExt::uid(&owner)), None).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-    }
-    fs::copy(&cert, dir.join("root.crt")).unwrap();
-    pg.sql("ALTER SYSTEM SET ssl = on");
-    pg.sql("SELECT pg_reload_conf()");
-    until(&pg, "SELECT current_setting('ssl') = 'on'");
-    let look = |host: &str, mode: &str| {
-        let root = dir.join("root.crt");
-        let words = format!("sslmode={mode}&sslrootcert={}", root.display());
-        let target = format!("'postgres://app@{host}:{}/app?{words}' name=db checks=connections", pg.port());
-        healthprobe(&dir).arg(target).env("PGPASSWORD", PASSWORD).run()
-    };
-
-    look("localhost", "verify-full").stdout_has("OK db: ").code(0);
-    look("127.0.0.1", "verify-ca").stdout_has("OK db: ").code(0);
-    look("127.0.0.1", "verify-full").stdout_has("CRITICAL db: ").code(2);
-}
-
-/// THREATS G10: the address of a file that somebody else writes gets nothing of ours.
-#[test]
-fn a_foreign_env_file_gets_no_password_of_ours() {
-    let asker = stub::cleartext_password_asker();
-    let (uid, gid) = app_user();
-    let dir = Sandbox::new();
-    write(&dir.join(".pgpass"), 0o600, "*:*:*:*:CANARY\n");
-    write(&dir.join(".env"), 0o644, &format!("DATABASE_URL=postgres://app@127.0.0.1:{}/app\n", asker.port()));
-    std::os::unix::fs::chown(dir.join(".env"), Some(uid), Some(gid)).unwrap();
-
-    healthprobe(&dir)
-        .arg("postgres: env-file=.env name=db run-as=root")
-        .env("PGPASSWORD", "CANARY")
-        .run()
-        .stdout_has("UNKNOWN db: ")
-        .stdout_has("none was found")
-        .code(3);
-    assert!(!String::from_utf8_lossy(&asker.received()).contains("CANARY"));
-
-    // Of our own it is sent: the stub does listen.
-    let own = format!("'postgres://app@127.0.0.1:{}/app' name=db", asker.port());
-    healthprobe(&dir).arg(own).env("PGPASSWORD", "CANARY").run().stdout_lacks("CANARY").code(2);
-    assert!(String::from_utf8_lossy(&asker.received()).contains("CANARY"));
-}
-
-/// THREATS G3: who writes lines to our standard input chooses a server, and gets nothing of ours there.
-#[test]
-fn a_line_of_standard_input_gets_no_password_of_ours() {
-    let asker = stub::cleartext_password_asker();
-    let dir = Sandbox::new();
-    write(&dir.join(".pgpass"), 0o600, "*:*:*:*:CANARY\n");
-    let from_pipe = |line: String| {
-        healthprobe(&dir)
-            .arg("-")
-            .stdin_bytes(line)
-            .env("PGPASSWORD", "CANARY")
-            .env("PGPASSFILE", dir.join(".pgpass"))
-            .run()
-    };
-
-    from_pipe(format!("postgres://app@127.0.0.1:{}/app name=db\n", asker.port())).stdout_has("none was found").code(3);
-    assert!(!String::from_utf8_lossy(&asker.received()).contains("CANARY"));
-    for line in [
-        "postgres: env-file=.env",
-        "postgres: service=x",
-        "postgres:app run-as=root",
-        "'postgres://h/app?passfile=/etc/shadow'",
-    ] {
-        from_pipe(format!("{line}\n")).stderr_has("not ").code(3);
-    }
-}
-
-#[test]
-fn no_password_is_seen_anywhere() {
-    let pg = Postgres::start();
-    pg.sql(&format!("CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'; CREATE DATABASE app OWNER app"));
-    let dir = Sandbox::new();
-    let url = format!("postgresql://app:{ENCODED}@127.0.0.1:{}/app", pg.port());
-    write(&dir.join(".env"), 0o600, &format!("DATABASE_URL={url}\n"));
-    write(&dir.join("wrong.env"), 0o600, &format!("DATABASE_URL={}\n", url.replace("p@127", "q@127")));
-
-    let watch = sampler();
-    for format in ["text", "json", "nagios", "prometheus", "sh"] {
-        for file in [".env", "wrong.env"] {
-            healthprobe(&dir)
-                .args(["-vv", "--journal", "journal", "--format", format, "--write", "prometheus:out.prom"])
-                .arg(format!("postgres: env-file={file}"))
-                .run()
-                .stdout_lacks("CANARY")
-                .stderr_lacks("CANARY");
-        }
-    }
-    let seen = watch.stop();
-
-    assert!(!seen.iter().any(|line| line.contains("CANARY")), "{seen:#?}");
-    for file in ["journal", "out.prom"] {
-        assert!(!fs::read_to_string(dir.join(file)).unwrap().contains("CANARY"), "{file}");
-    }
-}
-
-/// As root the socket's peer is whom we connect for, as it is for psql that runs as that user.
-#[test]
-fn root_connects_to_a_socket_in_the_place_of_another_user() {
-    let pg = Postgres::builder().hba("local all postgres peer").start();
-    let name = pg_owner(&pg);
-    let target = |run_as: &str| {
-        let address = socket(&pg);
-        healthprobe(&Sandbox::new()).arg(format!("postgres:{address} name=db checks=connections {run_as}")).run()
-    };
-    if name == "postgres" {
-        target("").stdout_has("OK db: ").code(0);
-        target("run-as=postgres").stdout_has("OK db: ").code(0);
-    }
-    target("run-as=root").stdout_has("CRITICAL db: ").stdout_has("Peer authentication failed").code(2);
-    target("run-as=nobody-of-that-name").stdout_has("UNKNOWN db: ").code(3);
-    let address = socket(&pg).replace("dbname", "requirepeer=nobody dbname");
-    healthprobe(&Sandbox::new())
-        .arg(format!("postgres:{address} name=db"))
-        .run()
-        .stdout_has("the server belongs to user ")
-        .code(2);
-}
-
-fn pg_owner(pg: &Postgres) -> String {
-    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(pg.data_dir()).unwrap());
-    nix::unistd::User::from_uid(owner.into()).unwrap().unwrap().name
 }
 
 #[test]

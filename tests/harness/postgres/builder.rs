@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 
 use super::home::Home;
+use super::primary::Primary;
 use super::programs::Programs;
 use super::server::Server;
 use super::{Postgres, identity, template};
@@ -33,11 +34,12 @@ pub struct Builder {
     initdb_args: Vec<String>,
     conf: Vec<String>,
     hba: Vec<String>,
+    primary: Option<Primary>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Builder { major: 15, initdb_args: Vec::new(), conf: Vec::new(), hba: Vec::new() }
+        Builder { major: 15, initdb_args: Vec::new(), conf: Vec::new(), hba: Vec::new(), primary: None }
     }
 }
 
@@ -66,6 +68,14 @@ impl Builder {
         self
     }
 
+    /// A standby of that cluster, of its version and with its data: it follows by a physical slot that is made for it, and
+    /// both have this name. It listens where it would anyway, and ends as others do.
+    pub fn standby_of(mut self, primary: &Postgres, slot: &str) -> Self {
+        self.major = primary.major();
+        self.primary = Some(Primary::of(primary, slot));
+        self
+    }
+
     /// Starts the cluster; returns when it takes connections.
     ///
     /// # Panics
@@ -75,8 +85,13 @@ impl Builder {
     pub fn start(self) -> Postgres {
         let programs = Programs::of(self.major);
         let home = Home::make();
-        template::copy(&programs, &self.initdb_args, &home.data_dir());
-        identity::renew(&home.data_dir());
+        match &self.primary {
+            Some(primary) => primary.copy(&programs, &home.data_dir()),
+            None => {
+                template::copy(&programs, &self.initdb_args, &home.data_dir());
+                identity::renew(&home.data_dir());
+            }
+        }
         self.configure(&home);
         let server = Server::start(&programs, &home);
         Postgres { server, programs, home }

@@ -49,6 +49,22 @@ fn two_clusters_are_not_the_same_cluster() {
 }
 
 #[test]
+fn a_standby_follows_its_primary() {
+    let primary = Postgres::start();
+    let standby = Postgres::builder().standby_of(&primary, "away").start();
+
+    primary.sql("CREATE TABLE t AS SELECT 7 AS a");
+
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while standby.try_sql_in("postgres", "SELECT a FROM t") != Ok("7".to_owned()) {
+        assert!(Instant::now() < deadline, "it does not follow\n{}", standby.log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(standby.sql("SELECT pg_is_in_recovery()"), "t");
+    assert_eq!(primary.sql("SELECT slot_name, active FROM pg_replication_slots"), "away|t");
+}
+
+#[test]
 fn an_error_is_handed_back_or_panics() {
     let pg = Postgres::start();
 

@@ -136,7 +136,7 @@ impl Knock<'_> {
         // The driver would fall back to clear text by itself where the server has no TLS; with `prefer` so do we.
         config.ssl_mode(match (by_tls, login.sslmode) {
             (false, _) => DriverMode::Disable,
-            (true, SslMode::Prefer) if !login.is_direct => DriverMode::Prefer,
+            (true, SslMode::Prefer) => DriverMode::Prefer,
             (true, _) => DriverMode::Require,
         });
         config.ssl_negotiation(if login.is_direct { SslNegotiation::Direct } else { SslNegotiation::Postgres });

@@ -124,6 +124,11 @@ impl Login {
             !system_roots || sslmode == SslMode::VerifyFull,
             "sslrootcert=system needs sslmode=verify-full, which a weaker one stands beside"
         );
+        let is_direct = one_of(settings, "sslnegotiation", false, &[("postgres", false), ("direct", true)])?;
+        if is_direct && matches!(sslmode, SslMode::Disable | SslMode::Allow | SslMode::Prefer) {
+            return Err(anyhow!("sslnegotiation=direct needs TLS, which this sslmode can do without"))
+                .hint("add sslmode=require, verify-ca or verify-full");
+        }
         Ok(Self {
             endpoints: endpoints(settings)?,
             database: settings.get("dbname").unwrap_or(&user).to_owned(),
@@ -147,7 +152,7 @@ impl Login {
                     ("prefer-standby", Wanted::PreferStandby),
                 ],
             )?,
-            is_direct: one_of(settings, "sslnegotiation", false, &[("postgres", false), ("direct", true)])?,
+            is_direct,
             peer: settings.get("requirepeer").map(str::to_owned),
             application: settings.get("application_name").unwrap_or("healthprobe").to_owned(),
             options: settings.get("options").map(str::to_owned),
@@ -296,9 +301,15 @@ mod tests {
     fn words_that_libpq_does_not_know_are_refused() {
         assert_eq!(login("host=h target_session_attrs=standby").unwrap().wanted, Wanted::Standby);
         assert_eq!(login("host=h sslrootcert=system").unwrap().sslmode, SslMode::VerifyFull);
-        for text in
-            ["target_session_attrs=x", "channel_binding=x", "connect_timeout=x", "sslmode=require sslrootcert=system"]
-        {
+        assert!(login("host=h sslnegotiation=direct sslmode=require").unwrap().is_direct);
+        for text in [
+            "target_session_attrs=x",
+            "channel_binding=x",
+            "connect_timeout=x",
+            "sslmode=require sslrootcert=system",
+            "sslnegotiation=direct",
+            "sslnegotiation=direct sslmode=prefer",
+        ] {
             assert!(login(&format!("host=h {text}")).is_err(), "{text}");
         }
     }

@@ -51,7 +51,7 @@ pub(super) fn plain(error: &tokio_postgres::Error) -> anyhow::Error {
         ("error performing TLS handshake", cause) => format!("TLS failed: {}", common::text::line(cause)),
         (_, "bytes remaining on stream") => "the server closed the connection in the middle of an answer".to_owned(),
         ("connection closed", _) => "the server closed the connection".to_owned(),
-        ("error communicating with the server", "") => "the server closed the connection".to_owned(),
+        ("error communicating with the server", "" | "early eof") => "the server closed the connection".to_owned(),
         ("error communicating with the server", cause) => common::text::line(cause),
         (words, "") => words.to_owned(),
         (words, cause) => format!("{words}: {}", common::text::line(cause)),

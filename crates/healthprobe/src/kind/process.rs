@@ -59,13 +59,14 @@ impl Probe {
         let uptime = proc::read("/proc/uptime")?;
         let uptime: f64 =
             uptime.split(' ').next().and_then(|word| word.parse().ok()).context("/proc/uptime has no number")?;
+        let link = self.leads_to();
         let (mut found, mut hidden) = (Vec::new(), 0_u64);
         for entry in std::fs::read_dir("/proc").context("cannot read \"/proc\"")?.flatten() {
             let dir = entry.path();
             if !entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
                 continue;
             }
-            match self.is_one(&dir) {
+            match self.is_one(&dir, link.as_deref()) {
                 Some(true) => found.extend(process(&dir, uptime)),
                 Some(false) => {}
                 None => hidden += u64::from(self.could_be(&dir)),
@@ -100,8 +101,21 @@ impl Probe {
         }
     }
 
+    /// The program that a link of its name leads to: python3 is python3.11, and that is the file of its processes. Its name has
+    /// to begin in the same way, or all programs of busybox would be one.
+    fn leads_to(&self) -> Option<PathBuf> {
+        let link = match self.program.is_absolute() {
+            true => self.program.clone(),
+            false => common::process::find(self.program.to_str()?)?,
+        };
+        let file = link.canonicalize().ok()?;
+        let (own, name) = (file.file_name()?.as_encoded_bytes(), link.file_name()?.as_encoded_bytes());
+        let is_trusted = self.program.is_absolute() || file.parent().is_some_and(dirfd::is_trusted_program_dir);
+        (own.starts_with(name) && is_trusted).then_some(file)
+    }
+
     /// Whether a process is one of those that are meant; `None` where that may not be seen.
-    fn is_one(&self, dir: &Path) -> Option<bool> {
+    fn is_one(&self, dir: &Path, link: Option<&Path>) -> Option<bool> {
         let program = match std::fs::read_link(dir.join("exe")) {
             Ok(program) => program,
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return None,
@@ -112,6 +126,7 @@ impl Probe {
         let text = program.to_string_lossy();
         let program = Path::new(text.strip_suffix(" (deleted)").unwrap_or(&text));
         let is_it = match self.program.is_absolute() {
+            _ if link == Some(program) => true,
             true => program == self.program,
             false => {
                 program.file_name() == Some(self.program.as_os_str())
@@ -207,6 +222,23 @@ mod tests {
         assert!(found.sentence().ends_with("memory is above 1 B"), "{}", found.sentence());
         assert_eq!(verdict(own.to_str().unwrap(), "arguments~no-such-argument").verdict(), Status::Critical);
         assert_eq!(verdict("/usr/sbin/not-there", "").message, "no process runs it");
+    }
+
+    #[test]
+    fn a_link_stands_for_the_program_that_it_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::copy("/bin/sleep", dir.path().join("healthprobe-fake3.11")).unwrap();
+        for link in ["healthprobe-fake3", "other"] {
+            std::os::unix::fs::symlink("healthprobe-fake3.11", dir.path().join(link)).unwrap();
+        }
+        let mut child = std::process::Command::new(dir.path().join("healthprobe-fake3")).arg("60").spawn().unwrap();
+
+        let [by_link, by_other] =
+            ["healthprobe-fake3", "other"].map(|link| verdict(dir.path().join(link).to_str().unwrap(), "").verdict());
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        assert_eq!((by_link, by_other), (Status::Ok, Status::Critical));
     }
 
     #[test]

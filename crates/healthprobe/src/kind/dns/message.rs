@@ -54,8 +54,10 @@ impl Type {
 pub(crate) enum Answer {
     /// The records of the type that was asked for, as text.
     Records(Vec<String>),
-    /// It will not, or the name is not there.
+    /// The name is not there, or the question is wrong: so would others say.
     Refused(&'static str),
+    /// It cannot or will not answer; another server may.
+    Unable(&'static str),
     /// The answer was too long for a packet.
     Cut,
 }
@@ -96,9 +98,10 @@ pub(crate) fn read(bytes: &[u8], id: u16, kind: Type) -> Result<Answer> {
     match flags & 0xf {
         0 => {}
         1 => return Ok(Answer::Refused("that it does not understand the question (FORMERR)")),
-        2 => return Ok(Answer::Refused("that it cannot tell (SERVFAIL)")),
+        2 => return Ok(Answer::Unable("that it cannot tell (SERVFAIL)")),
         3 => return Ok(Answer::Refused("that there is nothing (NXDOMAIN)")),
-        5 => return Ok(Answer::Refused("that it does not want to answer (REFUSED)")),
+        4 => return Ok(Answer::Unable("that it does not answer such questions (NOTIMP)")),
+        5 => return Ok(Answer::Unable("that it does not want to answer (REFUSED)")),
         _ => return Ok(Answer::Refused("that it failed")),
     }
     for _ in 0..questions {
@@ -233,6 +236,9 @@ mod tests {
         assert!(
             matches!(read(&answer(0x8183, &[]), 7, Type::A).unwrap(), Answer::Refused(why) if why.contains("NXDOMAIN"))
         );
+        for flags in [0x8182, 0x8184, 0x8185] {
+            assert!(matches!(read(&answer(flags, &[]), 7, Type::A).unwrap(), Answer::Unable(_)), "{flags:x}");
+        }
         assert_eq!(read(&answer(0x8380, &[]), 7, Type::A).unwrap(), Answer::Cut);
         assert!(read(&answer(0x8180, &[]), 8, Type::A).is_err());
     }

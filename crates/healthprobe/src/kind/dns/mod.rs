@@ -1,6 +1,7 @@
 //! `dns:NAME`: what a name stands for, by the resolver of the system, or by asking one server for one type.
 
 mod message;
+mod servers;
 
 use super::Context;
 use crate::found::Found;
@@ -8,12 +9,12 @@ use crate::judge::Operator;
 use crate::net::{self, Endpoint};
 use crate::options::{Options, Origin};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use common::hint::Hint as _;
 use common::report::{Measure, Unit};
 use common::status::Status;
 use common::threshold::Thresholds;
 use message::{Answer, Type};
 use regex_lite::Regex;
+use servers::Silence;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
@@ -59,13 +60,15 @@ impl Probe {
         let began = Instant::now();
         match self.answers(context.deadline) {
             Err(error) => Found::failed(Status::Critical, &error),
-            Ok(answers) => self.judge(&answers, began.elapsed()),
+            Ok((answers, instead)) => self.judge(&answers, instead.as_deref(), began.elapsed()),
         }
     }
 
-    fn judge(&self, answers: &[String], took: Duration) -> Found {
+    /// `instead` is who answered where that was not who was asked first, and why.
+    fn judge(&self, answers: &[String], instead: Option<&str>, took: Duration) -> Found {
         let shown = if answers.is_empty() { "no answer of this type".to_owned() } else { answers.join(", ") };
-        let said = format!("{shown}, in {}", common::units::duration(took));
+        let instead = instead.map_or_else(String::new, |instead| format!("; {instead}"));
+        let said = format!("{shown}, in {}{instead}", common::units::duration(took));
         let faults = self.expect.iter().filter_map(|(operator, value, pattern)| {
             let is_it = |answer: &String| match pattern {
                 Some(pattern) => pattern.is_match(answer),
@@ -86,20 +89,21 @@ impl Probe {
             .measure(Measure::new("count", answers.len() as f64, Unit::Count).judged(self.count))
     }
 
-    fn answers(&self, deadline: Instant) -> Result<Vec<String>> {
-        let (kind, server) = match (self.kind, &self.server) {
+    fn answers(&self, deadline: Instant) -> Result<(Vec<String>, Option<String>)> {
+        let kind = match (self.kind, &self.server) {
             (None, None) => {
                 let addresses = net::addresses(&self.name, 0, deadline)?;
                 let mut texts: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
                 texts.dedup();
-                return Ok(texts);
+                return Ok((texts, None));
             }
-            (kind, Some(server)) => (kind.unwrap_or(Type::A), server.clone()),
-            (Some(kind), None) => (kind, configured()?),
+            (kind, _) => kind.unwrap_or(Type::A),
         };
-        let address =
-            *net::addresses(&server.host, server.port, deadline)?.first().context("the server has no address")?;
-        ask(address, &self.name, kind, deadline)
+        let servers = match &self.server {
+            Some(server) => vec![server.clone()],
+            None => servers::configured()?,
+        };
+        servers::first_that_knows(&servers, deadline, |server, until| ask(server, &self.name, kind, until))
     }
 }
 
@@ -114,31 +118,26 @@ fn test(operator: Operator, value: String) -> Result<(Operator, String, Option<R
     Ok((operator, value, pattern))
 }
 
-/// The first server of /etc/resolv.conf.
-fn configured() -> Result<Endpoint> {
-    let text = super::proc::read("/etc/resolv.conf")?;
-    let server = text.lines().find_map(|line| line.trim().strip_prefix("nameserver")?.split_whitespace().next());
-    let host = server.context("/etc/resolv.conf names no server").hint("name one: server=192.0.2.53")?;
-    Ok(Endpoint { host: host.to_owned(), port: 53 })
+/// Asks one server, first by UDP, and again by TCP where the answer was cut.
+fn ask(server: &Endpoint, name: &str, kind: Type, deadline: Instant) -> Result<Vec<String>, Silence> {
+    let address = net::addresses(&server.host, server.port, deadline).map_err(Silence::AskAnother)?;
+    let address = *address.first().context("the server has no address").map_err(Silence::AskAnother)?;
+    match answer(address, name, kind, deadline).with_context(|| format!("cannot ask {address}")) {
+        Ok(Answer::Records(records)) => Ok(records),
+        Ok(Answer::Refused(why)) => Err(Silence::Final(anyhow!("{address} says {why} of {name}"))),
+        Ok(Answer::Unable(why)) => Err(Silence::AskAnother(anyhow!("{address} says {why} of {name}"))),
+        Ok(Answer::Cut) => Err(Silence::AskAnother(anyhow!("cannot ask {address}: its answer is cut by TCP, too"))),
+        Err(error) => Err(Silence::AskAnother(error)),
+    }
 }
 
-/// Asks one server, first by UDP, and again by TCP where the answer was cut.
-fn ask(server: SocketAddr, name: &str, kind: Type, deadline: Instant) -> Result<Vec<String>> {
-    let act = || format!("cannot ask {server}");
+fn answer(server: SocketAddr, name: &str, kind: Type, deadline: Instant) -> Result<Answer> {
     // What cannot be guessed keeps forged answers out; the kernel has chosen the port as well.
     let id = fresh_id();
     let question = message::question(id, name, kind);
-    let answer = match by_udp(server, &question, (id, kind), deadline).with_context(act)? {
-        Answer::Cut => {
-            let bytes = by_tcp(server, &question, deadline).with_context(act)?;
-            message::read(&bytes, id, kind).with_context(act)?
-        }
-        whole => whole,
-    };
-    match answer {
-        Answer::Records(records) => Ok(records),
-        Answer::Refused(why) => bail!("{server} says {why} of {name}"),
-        Answer::Cut => bail!("{}: its answer is cut by TCP, too", act()),
+    match by_udp(server, &question, (id, kind), deadline)? {
+        Answer::Cut => message::read(&by_tcp(server, &question, deadline)?, id, kind),
+        whole => Ok(whole),
     }
 }
 
@@ -211,8 +210,12 @@ mod tests {
         let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
         let began = Instant::now();
 
-        let error =
-            ask(silent.local_addr().unwrap(), "a.test", Type::A, began + Duration::from_millis(300)).unwrap_err();
+        let server = Endpoint { host: "127.0.0.1".to_owned(), port: silent.local_addr().unwrap().port() };
+
+        let Err(Silence::AskAnother(error)) = ask(&server, "a.test", Type::A, began + Duration::from_millis(300))
+        else {
+            panic!("it said something");
+        };
 
         assert!(format!("{error:#}").ends_with("no answer in time"), "{error:#}");
         assert!(began.elapsed() < Duration::from_secs(10));
@@ -224,7 +227,7 @@ mod tests {
             let mut options = Options::new(common::words::list(line).unwrap(), Origin::Operator);
             let probe = Probe::parse("a.test", &mut options, Origin::Operator).unwrap();
             assert!(options.finish().is_empty());
-            probe.judge(&["192.0.2.1".to_owned()], Duration::from_millis(5)).verdict()
+            probe.judge(&["192.0.2.1".to_owned()], None, Duration::from_millis(5)).verdict()
         };
 
         assert_eq!(verdict("answer=192.0.2.1 answer!=192.0.2.9 answer~^192"), Status::Ok);

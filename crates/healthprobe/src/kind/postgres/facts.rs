@@ -82,6 +82,8 @@ pub(super) struct Standby {
     pub(super) receiver: Option<bool>,
     pub(super) is_paused: bool,
     pub(super) is_caught_up: Option<bool>,
+    /// Where what it has received ends.
+    pub(super) received: Option<String>,
     pub(super) seconds: Option<f64>,
     pub(super) bytes: Option<f64>,
 }

@@ -58,7 +58,7 @@ fn part(facts: &Facts, check: Check, limits: &Limits, ignored: &[String]) -> Par
         Check::Blocked => sessions::blocked(facts, limits),
         Check::Idle => sessions::idle(facts, limits, ignored),
         Check::Prepared => sessions::prepared(facts, limits),
-        Check::Replication => replication::replication(facts, limits),
+        Check::Replication => replication::replication(facts, limits, ignored),
         Check::Slots => replication::slots(facts, limits),
         Check::Archive => replication::archive(facts, limits),
         Check::Wraparound => maintenance::wraparound(facts, limits),

@@ -140,19 +140,35 @@ fn section(check: Check) -> Option<String> {
     Some(constant.to_owned())
 }
 
+/// Who only receives (pg_receivewal, Barman) replays nothing, and by the server's count is further behind with every second;
+/// so of those it counts what they have written. After its start a standby tells less as received than it has replayed, since
+/// that begins with the segment, and no time of a last change until it replays one.
 fn replication() -> String {
     format!(
         "'standbys', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('pid', s.pid, 'state', s.state, \
-            'name', a.application_name, 'seconds', extract(epoch FROM s.replay_lag), \
-            'bytes', pg_catalog.pg_wal_lsn_diff({NOW}, s.replay_lsn))) \
+            'name', a.application_name, \
+            'seconds', extract(epoch FROM CASE WHEN s.replay_lsn IS NULL THEN s.write_lag ELSE s.replay_lag END), \
+            'bytes', pg_catalog.pg_wal_lsn_diff({NOW}, coalesce(s.replay_lsn, s.write_lsn)))) \
             FROM pg_catalog.pg_stat_get_wal_senders() s, LATERAL pg_catalog.pg_stat_get_activity(s.pid) a), \
         'standby', CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.json_build_object(\
             'receiver', (SELECT pid IS NOT NULL FROM pg_catalog.pg_stat_get_wal_receiver()), \
             'is_paused', pg_catalog.pg_is_wal_replay_paused(), \
-            'is_caught_up', pg_catalog.pg_last_wal_receive_lsn() = pg_catalog.pg_last_wal_replay_lsn(), \
-            'seconds', extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp()), \
+            'is_caught_up', pg_catalog.pg_last_wal_receive_lsn() <= pg_catalog.pg_last_wal_replay_lsn(), \
+            'received', pg_catalog.pg_last_wal_receive_lsn(), \
+            'seconds', extract(epoch FROM pg_catalog.clock_timestamp() - coalesce(pg_catalog.pg_last_xact_replay_timestamp(), \
+                pg_catalog.pg_postmaster_start_time())), \
             'bytes', pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn())) END"
     )
+}
+
+/// Whether a standby has replayed the log up to there.
+///
+/// # Errors
+///
+/// Never: a place in the log holds no NUL.
+pub(super) fn has_replayed(received: &str) -> Result<String> {
+    let received = quote::literal(received)?;
+    Ok(format!("SELECT pg_catalog.to_json(pg_catalog.pg_last_wal_replay_lsn() >= {received}::pg_catalog.pg_lsn)"))
 }
 
 /// Columns that came with later versions are read from the row as a whole.

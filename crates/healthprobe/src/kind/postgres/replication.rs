@@ -8,9 +8,11 @@ use common::report::{Measure, Part, Unit};
 use common::status::Status;
 use common::text;
 
-/// How far standbys are behind, and this server where it is one.
-pub(super) fn replication(facts: &Facts, limits: &Limits) -> Part {
-    let standbys = facts.standbys.as_deref().unwrap_or_default();
+/// How far standbys are behind, and this server where it is one. What is ignored, such as a base backup, is no standby.
+pub(super) fn replication(facts: &Facts, limits: &Limits, ignored: &[String]) -> Part {
+    let is_standby = |one: &&StandbyOf| !one.name.as_ref().is_some_and(|name| ignored.contains(name));
+    let mut standbys: Vec<&StandbyOf> = facts.standbys.iter().flatten().filter(is_standby).collect();
+    standbys.sort_by(|a, b| missing(b).total_cmp(&missing(a)));
     let mut status = Status::Ok;
     let mut texts = Vec::new();
     let (mut seconds, mut bytes) = (0.0_f64, 0.0_f64);
@@ -21,15 +23,13 @@ pub(super) fn replication(facts: &Facts, limits: &Limits) -> Part {
         seconds = lag(own);
         bytes = own.bytes.unwrap_or_default().max(0.0);
     }
-    for standby in standbys {
-        seconds = seconds.max(standby.seconds.unwrap_or_default());
-        bytes = bytes.max(standby.bytes.unwrap_or_default());
+    for standby in &standbys {
+        seconds = seconds.max(lag_of(standby).unwrap_or_default());
+        bytes = bytes.max(missing(standby));
     }
-    let mut worst: Vec<&StandbyOf> = standbys.iter().collect();
-    worst.sort_by(|a, b| b.bytes.unwrap_or_default().total_cmp(&a.bytes.unwrap_or_default()));
-    texts.extend(worst.iter().take(NAMED).map(|standby| of_standby(standby)));
-    if worst.len() > NAMED {
-        texts.push(format!("and {} more", worst.len() - NAMED));
+    texts.extend(standbys.iter().take(NAMED).map(|standby| of_standby(standby)));
+    if standbys.len() > NAMED {
+        texts.push(format!("and {} more", standbys.len() - NAMED));
     }
     if texts.is_empty() {
         texts.push("no standby is connected".to_owned());
@@ -39,6 +39,22 @@ pub(super) fn replication(facts: &Facts, limits: &Limits) -> Part {
     told(Check::Replication, status, texts.join("; "), measures)
 }
 
+/// The bytes that a standby lacks.
+fn missing(standby: &StandbyOf) -> f64 {
+    standby.bytes.unwrap_or_default().max(0.0)
+}
+
+/// What was measured last is shown on until the standby speaks again: who has everything is not behind.
+fn lag_of(standby: &StandbyOf) -> Option<f64> {
+    if standby.bytes.is_some_and(|bytes| bytes <= 0.0) { None } else { standby.seconds.map(|seconds| seconds.max(0.0)) }
+}
+
+/// Whether the time since the last transaction may be far more than the standby is behind: in the middle of a long one, such as
+/// the load of a dump, it replays all the time and ends none.
+pub(super) fn is_in_doubt(own: &Standby) -> bool {
+    own.receiver == Some(true) && own.is_caught_up == Some(false) && !own.is_paused && lag(own) > 1.0
+}
+
 /// Time since the last change, unless there was none to replay.
 fn lag(own: &Standby) -> f64 {
     let is_idle = own.receiver == Some(true) && own.is_caught_up == Some(true);
@@ -46,11 +62,10 @@ fn lag(own: &Standby) -> f64 {
 }
 
 fn as_standby(own: &Standby) -> (Status, String) {
-    if own.is_paused {
-        return (Status::Warning, "replay is paused".to_owned());
-    }
+    let behind = format!("{} behind", Unit::Seconds.shown(lag(own)));
     match own.receiver {
-        Some(true) => (Status::Ok, format!("a standby, {} behind", Unit::Seconds.shown(lag(own)))),
+        _ if own.is_paused => (Status::Warning, format!("a standby, {behind}, whose replay is paused")),
+        Some(true) => (Status::Ok, format!("a standby, {behind}")),
         _ => (Status::Warning, "a standby that receives nothing from its primary".to_owned()),
     }
 }
@@ -59,9 +74,9 @@ fn of_standby(standby: &StandbyOf) -> String {
     let name = standby.name.as_deref().filter(|name| !name.is_empty());
     let name = name.map_or_else(|| standby.pid.to_string(), |name| format!("{:?}", text::line(name)));
     let state = text::line(standby.state.as_deref().unwrap_or("in an unknown state"));
-    let bytes = Unit::Bytes.shown(standby.bytes.unwrap_or_default().max(0.0));
-    match standby.seconds {
-        Some(seconds) => format!("{name} {state}, {bytes} and {} behind", Unit::Seconds.shown(seconds.max(0.0))),
+    let bytes = Unit::Bytes.shown(missing(standby));
+    match lag_of(standby) {
+        Some(seconds) => format!("{name} {state}, {bytes} and {} behind", Unit::Seconds.shown(seconds)),
         None => format!("{name} {state}, {bytes} behind"),
     }
 }
@@ -143,13 +158,38 @@ mod tests {
             seconds: Some(7200.0),
             ..Standby::default()
         };
-        let judged = |own| replication(&Facts { standby: Some(own), ..Facts::default() }, &Limits::default());
+        let judged = |own| replication(&Facts { standby: Some(own), ..Facts::default() }, &Limits::default(), &[]);
 
         assert_eq!(status(&judged(own(true, true))), Status::Ok);
         assert_eq!(status(&judged(own(false, true))), Status::Critical);
         assert_eq!(status(&judged(own(true, false))), Status::Critical);
         let paused = Standby { is_paused: true, ..own(true, true) };
-        assert_eq!(judged(paused).message, "replay is paused");
+        assert_eq!(status(&judged(paused)), Status::Warning);
+        assert_eq!(
+            [own(false, true), own(true, true), own(false, false)].map(|own| is_in_doubt(&own)),
+            [true, false, false]
+        );
+        assert!(!is_in_doubt(&Standby { is_paused: true, ..own(false, true) }));
+    }
+
+    #[test]
+    fn a_standby_that_has_everything_is_not_behind_and_a_base_backup_is_none() {
+        let standby = |name: &str, bytes, seconds| StandbyOf {
+            name: Some(name.to_owned()),
+            state: Some("streaming".to_owned()),
+            bytes: Some(bytes),
+            seconds: Some(seconds),
+            ..StandbyOf::default()
+        };
+        let judged = |standbys| {
+            let facts = Facts { standbys: Some(standbys), ..Facts::default() };
+            replication(&facts, &Limits::default(), &["pg_basebackup".to_owned()])
+        };
+
+        let part = judged(vec![standby("a", 0.0, 7200.0), standby("pg_basebackup", 1.0, 7200.0)]);
+        assert_eq!((status(&part), part.message.as_str()), (Status::Ok, "\"a\" streaming, 0 B behind"));
+        assert_eq!(part.measures.last().map(|standbys| standbys.value), Some(1.0));
+        assert_eq!(status(&judged(vec![standby("a", 1.0, 7200.0)])), Status::Critical);
     }
 
     #[test]
