@@ -32,12 +32,12 @@ fn the_limit_of_a_container_counts() {
 }
 
 /// Makes a control group below ours with 256 MiB, enters it, and looks from namespaces that begin there, as a container does.
-/// It ends with 77 where the kernel counts memory elsewhere (cgroup v1), or ours hands it to no group below.
+/// The kernel has to count memory by groups of version 2, and ours to hand that on to groups below.
 const REAL: &str = r#"
 set -eu
 root=/sys/fs/cgroup
 [ -e $root/cgroup.controllers ] || root=$root/unified
-grep -qsw memory $root/cgroup.subtree_control || exit 77
+grep -sw memory $root/cgroup.subtree_control >/dev/null || { echo "memory is not counted by cgroup v2 here" >&2; exit 99; }
 group=$root/nightshift-test.$$
 mkdir "$group"
 trap 'for _ in 1 2 3 4 5 6 7 8 9 10; do rmdir "$group" 2>/dev/null && break; sleep 0.1; done' EXIT
@@ -56,14 +56,12 @@ bash -ec 'echo $$ >"$1/cgroup.procs"; exec unshare -C -m -p --fork --kill-child 
 "#;
 
 #[test]
-fn a_real_control_group_with_a_limit_counts() {
+#[ignore = "needs a kernel that counts memory by cgroup v2: make campaign"]
+fn campaign_a_real_control_group_with_a_limit_counts() {
     let dir = Sandbox::new();
 
     let ran = dir.program("bash").args(["-c", REAL, "-"]).arg(tool_path("healthprobe")).run();
 
-    if ran.code == Some(77) {
-        return eprintln!("skipped: this machine does not count memory by control groups of version 2");
-    }
     ran.stdout_has("OK little: ")
         .stdout_has(" used of the limit of its control group (256.0 MiB), ")
         .stdout_has("WARNING much: ")

@@ -46,15 +46,15 @@ impl Probe {
     /// What counts on a machine is `MemAvailable`, which knows what of the cache can be given back. Source: proc_meminfo(5).
     fn judge(&self, text: &str, group: Option<Group>) -> Result<Found> {
         let machine = proc::kib(text, "MemTotal").context("/proc/meminfo has no MemTotal")?;
-        let (total, available, of_what) = match group {
+        // A limit above what there is says nothing; then others may take the memory, too.
+        let (total, available, of_what) = match group.filter(|group| group.limit < machine) {
             None => {
                 let available = proc::kib(text, "MemAvailable").context("/proc/meminfo has no MemAvailable")?;
                 (machine, available.min(machine), units::size(machine))
             }
             Some(group) => {
-                let total = group.limit.min(machine);
-                let available = total.saturating_sub(group.used());
-                (total, available, format!("the limit of its control group ({})", units::size(total)))
+                let available = group.limit.saturating_sub(group.used());
+                (group.limit, available, format!("the limit of its control group ({})", units::size(group.limit)))
             }
         };
         let used = proc::percent(total - available, total);
@@ -139,8 +139,8 @@ mod tests {
         assert_eq!((full.verdict(), cached.verdict()), (Status::Critical, Status::Ok));
         assert_eq!(cached.message, "50 % used of the limit of its control group (100.0 MiB), 50.0 MiB available");
         // A limit above what there is, and one that was lowered below what is used.
-        let wide = judged(4096 * MIB, 512 * MIB, 0);
-        assert_eq!(wide.message, "50 % used of the limit of its control group (1.0 GiB), 512.0 MiB available");
+        let wide = judged(4096 * MIB, 100 * MIB, 0);
+        assert_eq!(wide.message, "50 % used of 1.0 GiB, 512.0 MiB available");
         assert_eq!(judged(100 * MIB, 200 * MIB, 0).verdict(), Status::Critical);
         // In the moment of reading more was given back than was counted.
         assert_eq!(judged(100 * MIB, MIB, 2 * MIB).verdict(), Status::Ok);

@@ -6,7 +6,7 @@ mod servers;
 use super::Context;
 use crate::found::Found;
 use crate::judge::Operator;
-use crate::net::{self, Endpoint};
+use crate::net::{self, Endpoint, Until};
 use crate::options::{Options, Origin};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use common::report::{Measure, Unit};
@@ -161,7 +161,7 @@ fn by_udp(server: SocketAddr, question: &[u8], (id, kind): (u16, Type), deadline
                 // What is no answer to this question is somebody else's, and the right one may still come.
                 Ok(count) if buffer[..count].get(..2) != question.get(..2) => {}
                 Ok(count) => return message::read(&buffer[..count], id, kind),
-                Err(error) if is_late(&error) => break,
+                Err(error) if net::is_late(&error) => break,
                 Err(error) => bail!("{}", net::why(&error)),
             }
         }
@@ -171,13 +171,9 @@ fn by_udp(server: SocketAddr, question: &[u8], (id, kind): (u16, Type), deadline
     }
 }
 
-fn is_late(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
-}
-
 fn by_tcp(server: SocketAddr, question: &[u8], deadline: Instant) -> Result<Vec<u8>> {
     let socket = TcpStream::connect_timeout(&server, net::left(deadline)?)?;
-    let mut socket = Slow { socket, deadline };
+    let mut socket = Until::new(socket, deadline);
     let length = u16::try_from(question.len())?.to_be_bytes();
     socket.socket.set_write_timeout(Some(net::left(deadline)?))?;
     socket.socket.write_all(&[&length[..], question].concat())?;
@@ -186,19 +182,6 @@ fn by_tcp(server: SocketAddr, question: &[u8], deadline: Instant) -> Result<Vec<
     let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
     socket.read_exact(&mut answer)?;
     Ok(answer)
-}
-
-/// A socket that reads until a deadline, however slowly the bytes come.
-struct Slow {
-    socket: TcpStream,
-    deadline: Instant,
-}
-
-impl std::io::Read for Slow {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.socket.set_read_timeout(Some(net::left(self.deadline)?))?;
-        self.socket.read(buffer)
-    }
 }
 
 #[cfg(test)]
