@@ -44,10 +44,7 @@ const SUFFIXES: [&str; 11] =
 impl Probe {
     pub(crate) fn parse(address: &str, options: &mut Options, _origin: Origin) -> Result<Self> {
         ensure!(!address.is_empty(), "systemd: names no unit");
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
-        ensure!(address.chars().all(is_plain) && !address.starts_with('-'), "{address:?} is no name of a unit");
-        let has_suffix = address.rsplit_once('.').is_some_and(|(_, suffix)| SUFFIXES.contains(&suffix));
-        let unit = if has_suffix { address.to_owned() } else { format!("{address}.service") };
+        let unit = unit(address)?;
         let rules = Rules {
             restarts: options.main_thresholds("restarts", Unit::Count, ""),
             age: options.thresholds("age", Unit::Seconds, ""),
@@ -77,6 +74,38 @@ impl Probe {
         match known {
             Ok(known) => judge::unit(&known, &self.unit, &self.rules, context.now),
             Err(error) => Found::failed(Status::Unknown, &error),
+        }
+    }
+}
+
+/// The name of a unit with its suffix. One that systemd would not have would cost the answer for all the others. Source:
+/// systemd.unit(5).
+fn unit(address: &str) -> Result<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    let is_name = address.chars().all(is_plain) && !address.starts_with(['.', '@']) && address.len() <= 240;
+    ensure!(is_name, "{address:?} is no name of a unit");
+    let has_suffix = address.rsplit_once('.').is_some_and(|(_, suffix)| SUFFIXES.contains(&suffix));
+    let unit = if has_suffix { address.to_owned() } else { format!("{address}.service") };
+    ensure!(
+        !unit.contains("@."),
+        "{address:?} is a template: name an instance of it, as in {}",
+        unit.replace("@.", "@NAME.")
+    );
+    Ok(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_has_a_name_that_systemd_can_have() {
+        assert_eq!(unit("nginx").unwrap(), "nginx.service");
+        assert_eq!(unit("-.mount").unwrap(), "-.mount");
+        assert_eq!(unit("getty@tty1").unwrap(), "getty@tty1.service");
+        assert_eq!(unit("a.b").unwrap(), "a.b.service");
+        for bad in ["a b", "a/b", ".service", "@x", "getty@", "getty@.service", &"x".repeat(300)] {
+            assert!(unit(bad).is_err(), "{bad}");
         }
     }
 }
