@@ -59,4 +59,6 @@ mod verify_against;
 mod verify_damage;
 mod verify_foreign;
 mod verify_restored;
+mod verify_restored_extensions;
+mod verify_restored_threats;
 mod versions;

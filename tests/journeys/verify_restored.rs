@@ -4,16 +4,16 @@ use crate::campaign::record;
 use crate::place::{FAILPOINT, Place, chmod, label_of, make_directory, names_in};
 use crate::round_trip::{Backup, every_kind, pgbackup};
 use common::backup::catalog::VERIFIED;
-use harness::{Postgres, Ran, Sandbox, Tool, app_user, is_root, tmpfs, verify_user, workspace};
+use harness::{Postgres, Ran, Sandbox, Tool, is_root, tmpfs, verify_user, workspace};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// `backup-verify --depth restored` with the directory `work` of the sandbox, about to run.
-fn restored(dir: &Sandbox) -> Tool {
+pub(crate) fn restored(dir: &Sandbox) -> Tool {
     if is_root() {
         verify_user();
     }
@@ -22,17 +22,17 @@ fn restored(dir: &Sandbox) -> Tool {
 }
 
 /// The same with the programs of the server, whose version made the backup: another minor version leaves doubts.
-fn proven(place: &Place) -> Tool {
+pub(crate) fn proven(place: &Place) -> Tool {
     restored(&place.dir).arg("--pg-bin").arg(place.pg.bin())
 }
 
 #[track_caller]
-fn item(ran: &Ran) -> Value {
+pub(crate) fn item(ran: &Ran) -> Value {
     serde_json::from_str(ran.stdout_text()).unwrap_or_else(|e| panic!("{e}\n{}", ran.picture()))
 }
 
 /// What lies in the working directory but its lock.
-fn left(dir: &Sandbox) -> Vec<String> {
+pub(crate) fn left(dir: &Sandbox) -> Vec<String> {
     let work = dir.join("work");
     if !work.exists() {
         return Vec::new();
@@ -41,21 +41,21 @@ fn left(dir: &Sandbox) -> Vec<String> {
 }
 
 /// Processes whose working directory is there: postmasters and what they have started.
-fn processes_in(directory: &Path) -> Vec<u32> {
+pub(crate) fn processes_in(directory: &Path) -> Vec<u32> {
     let pids = fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(directory))).collect()
 }
 
 #[track_caller]
-fn is_gone(dir: &Sandbox) {
+pub(crate) fn is_gone(dir: &Sandbox) {
     assert_eq!(left(dir), Vec::<String>::new());
     assert_eq!(processes_in(&dir.join("work")), Vec::<u32>::new());
 }
 
 /// Waits until a file appears.
 #[track_caller]
-fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < Duration::from_secs(60), "never: {what}");
@@ -63,7 +63,7 @@ fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-fn verdict(place: &Place, label: &str) -> Option<String> {
+pub(crate) fn verdict(place: &Place, label: &str) -> Option<String> {
     let bytes = fs::read(place.backups().join(format!("{label}{VERIFIED}"))).ok()?;
     let verdict: Value = serde_json::from_slice(&bytes).unwrap();
     Some(format!("{} {}", verdict["depth"].as_str().unwrap(), verdict["status"].as_str().unwrap()))
@@ -175,84 +175,7 @@ fn required_tables_and_asserts_are_looked_at() {
     assert!(!place.dir.join("pwned").exists());
 }
 
-#[test]
-fn a_server_runs_as_a_user_of_its_own_without_network_and_without_a_way_to_more_rights() {
-    let place = Place::new();
-    let path = format!("backups/{}", place.back_up());
-    let (uid, _) = verify_user();
-    let paused = place.dir.join("go-on");
-    let wait = format!("cluster-ready=pause:{}", paused.display());
-    let running = proven(&place).env(FAILPOINT, wait).arg(&path).spawn();
-    let work = place.dir.join("work");
-    wait_for("a postmaster", || place.dir.join("go-on.reached").exists());
-    assert!(!processes_in(&work).is_empty());
-
-    for pid in processes_in(&work) {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        if status.is_empty() {
-            continue;
-        }
-        let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
-        assert!(line("Uid:").split_whitespace().all(|id| id == uid.to_string()), "{status}");
-        assert_eq!(line("Groups:").trim(), "", "{status}");
-        assert_eq!(line("NoNewPrivs:").trim(), "1", "{status}");
-        let listening = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
-        assert!(!listening.contains(":1538 "), "{listening}");
-        let run: Vec<_> = fs::read_dir(format!("/proc/{pid}/root/run")).into_iter().flatten().flatten().collect();
-        assert!(run.is_empty(), "{run:?}");
-        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
-        let limit = |name: &str| {
-            let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-            line.split_whitespace().next().unwrap_or_default().to_owned()
-        };
-        assert_eq!((limit("Max processes"), limit("Max core file size")), ("1024".into(), "0".into()), "{limits}");
-    }
-    assert!(fs::read_dir("/run").unwrap().count() > 0, "an empty /run proves nothing");
-    fs::write(&paused, "").unwrap();
-    running.wait().code(0);
-    is_gone(&place.dir);
-}
-
-#[test]
-fn the_user_has_to_exist_and_may_not_own_a_running_server_or_be_root() {
-    let place = Place::new();
-    let path = format!("backups/{}", place.back_up());
-    let said = |user: &str| {
-        let ran = proven(&place).args(["--run-as", user, &path]).run().code(3);
-        ran.stdout_text().to_owned()
-    };
-    assert!(is_root());
-    let owner = fs::metadata(place.pg.data_dir()).unwrap().uid();
-    let owner = nix::unistd::User::from_uid(owner.into()).unwrap().unwrap().name;
-
-    assert!(said("nobody-here").contains("no user \"nobody-here\""));
-    assert!(said("root").contains("a throw-away server cannot run as root"));
-    assert!(said(&owner).contains("owns a running PostgreSQL server"), "{}", said(&owner));
-    is_gone(&place.dir);
-}
-
-#[test]
-fn an_ordinary_user_needs_nothing_of_the_administrator() {
-    let place = Place::new();
-    let label = place.back_up();
-    let (uid, gid) = verify_user();
-    let home = place.dir.join("home");
-    make_directory(&home, 0o700);
-    for name in names_in(&place.backups()) {
-        fs::copy(place.backups().join(&name), home.join(&name)).unwrap();
-        chown(&home.join(&name), uid, gid);
-    }
-    chown(&home, uid, gid);
-
-    let tool = place.dir.tool("backup-verify").args(["--no-config", "--depth", "restored"]).env("HOME", &home);
-    let ran = tool.as_user(uid, gid).cwd(&home).arg("--pg-bin").arg(place.pg.bin()).arg(&label).run().code(0);
-
-    assert!(ran.stdout_text().contains(" as recorded, restored in "), "{}", ran.picture());
-    assert_eq!(names_in(&home.join(".cache/nightshift/verify")).into_iter().collect::<Vec<_>>(), [".lock"]);
-    assert_eq!(processes_in(&home), Vec::<u32>::new());
-}
-
-fn chown(path: &Path, uid: u32, gid: u32) {
+pub(crate) fn chown(path: &Path, uid: u32, gid: u32) {
     std::os::unix::fs::chown(path, Some(uid), Some(gid)).unwrap();
 }
 
@@ -290,204 +213,6 @@ fn rows_on_other_servers_are_not_written_to_by_a_proof() {
     let ran = proven(&place).arg(format!("backups/{label}")).run().code(3);
 
     assert!(ran.stdout_text().contains("would write to the foreign server"), "{}", ran.picture());
-}
-
-#[test]
-fn whatever_kills_it_the_server_ends_and_the_next_run_sweeps_every_row() {
-    let place = Place::new();
-    place.pg.sql_in("app", "CREATE TABLE secrets AS SELECT 'CANARY-' || n AS s FROM generate_series(1, 5000) AS n");
-    let path = format!("backups/{}", place.back_up());
-    let work = place.dir.join("work");
-    for at in ["cluster-ready", "restored"] {
-        let _ = proven(&place).env(FAILPOINT, format!("{at}=kill")).arg(&path).run().signalled(9);
-
-        assert_eq!(left(&place.dir).len(), 1, "a killed run cannot clean up");
-        wait_for("the server to end", || processes_in(&work).is_empty());
-        if at == "restored" {
-            assert!(holds(&work, b"CANARY-"), "the test looks in the wrong place");
-        }
-
-        let _ = proven(&place).arg(&path).run().code(0);
-        is_gone(&place.dir);
-        assert!(!holds(&work, b"CANARY-"));
-    }
-}
-
-/// Whether any file below holds these bytes.
-fn holds(directory: &Path, bytes: &[u8]) -> bool {
-    let files = walkdir::WalkDir::new(directory).into_iter().flatten().filter(|entry| entry.file_type().is_file());
-    let has =
-        |path: PathBuf| fs::read(path).is_ok_and(|content| content.windows(bytes.len()).any(|window| window == bytes));
-    files.map(walkdir::DirEntry::into_path).any(has)
-}
-
-#[test]
-fn a_planted_directory_kills_no_server_and_removes_no_file() {
-    let place = Place::new();
-    let path = format!("backups/{}", place.back_up());
-    let work = place.dir.join("work");
-    make_directory(&work, 0o711);
-    // A pid file that names the live server, and a directory of somebody else.
-    make_directory(&work.join("verify-planted"), 0o711);
-    make_directory(&work.join("verify-planted/data"), 0o700);
-    fs::copy(place.pg.data_dir().join("postmaster.pid"), work.join("verify-planted/data/postmaster.pid")).unwrap();
-    std::os::unix::fs::symlink(place.pg.data_dir(), work.join("verify-planted/socket")).unwrap();
-    make_directory(&work.join("verify-theirs"), 0o755);
-    let (uid, gid) = app_user();
-    std::os::unix::fs::chown(work.join("verify-theirs"), Some(uid), Some(gid)).unwrap();
-    let before = place.pg.pid();
-
-    let ran = proven(&place).arg(&path).run().code(0);
-
-    assert_eq!(left(&place.dir), ["verify-theirs"]);
-    let _ = ran.stderr_has("is no directory of ours, and stays");
-    assert_eq!(place.pg.pid(), before);
-    assert_eq!(place.pg.sql("SELECT 1"), "1");
-    assert!(place.pg.data_dir().join("PG_VERSION").exists());
-}
-
-#[test]
-fn a_hostile_dump_becomes_no_superuser_and_reaches_nothing_outside() {
-    let place = Place::new();
-    let canary = place.dir.join("canary");
-    fs::write(&canary, "CANARY").unwrap();
-    chmod(&canary, 0o600);
-    let backups = place.backups().display().to_string();
-    // A CHECK that tries all it can when rows are loaded.
-    place.pg.sql("CREATE ROLE evil");
-    place.pg.sql_in(
-        "app",
-        &format!(
-            "CREATE FUNCTION f(int) RETURNS bool LANGUAGE plpgsql AS $$
-             BEGIN
-               IF current_setting('data_directory', true) LIKE '%work%' OR true THEN
-                 BEGIN EXECUTE 'RESET ROLE'; EXECUTE 'ALTER ROLE evil SUPERUSER'; EXCEPTION WHEN OTHERS THEN NULL; END;
-                 BEGIN EXECUTE 'COPY (SELECT 1) TO PROGRAM ''touch {backups}/../work/pwned /tmp/nightshift-pwned''';
-                   EXCEPTION WHEN OTHERS THEN NULL; END;
-                 BEGIN EXECUTE 'CREATE TEMP TABLE x (t text)'; EXECUTE 'COPY x FROM ''{backups}/../canary''';
-                   RAISE 'read the canary'; EXCEPTION WHEN insufficient_privilege OR undefined_file THEN NULL; END;
-               END IF;
-               RETURN true;
-             END $$;
-             CREATE TABLE t (n int);
-             INSERT INTO t VALUES (1), (2);
-             ALTER TABLE t ADD CONSTRAINT c CHECK (f(n)) NOT VALID;
-             ALTER TABLE t OWNER TO evil"
-        ),
-    );
-    drop(fs::remove_file("/tmp/nightshift-pwned"));
-    let path = format!("backups/{}", place.back_up());
-
-    let options = ["--assert", "SELECT count(*) = 1 FROM pg_catalog.pg_roles WHERE rolsuper"];
-    let _ = proven(&place).args(options).arg(&path).run().code(0);
-
-    assert!(!Path::new("/tmp/nightshift-pwned").exists());
-    is_gone(&place.dir);
-}
-
-#[test]
-fn names_of_roles_are_data() {
-    let place = Place::new();
-    place.pg.sql(
-        "CREATE ROLE \"x\"\"; DROP DATABASE app; --\" SUPERUSER; CREATE ROLE \"a' \\ b\"; CREATE ROLE \"new\nline\"",
-    );
-    place.pg.sql_in(
-        "app",
-        "GRANT SELECT ON customers TO \"x\"\"; DROP DATABASE app; --\", \"a' \\ b\", \"new\nline\", pg_monitor;
-         ALTER TABLE customers OWNER TO \"x\"\"; DROP DATABASE app; --\"",
-    );
-    let path = format!("backups/{}", place.back_up());
-
-    let options = ["--assert", "SELECT count(*) = 1 FROM pg_catalog.pg_roles WHERE rolsuper"];
-    let ran = proven(&place).args(options).arg(&path).run();
-
-    assert!(ran.stdout_text().starts_with("OK "), "{}", ran.picture());
-}
-
-#[test]
-fn an_extension_that_is_not_there_or_not_trusted_has_its_own_verdict() {
-    let place = Place::new();
-    place.pg.sql_in("app", "CREATE EXTENSION hstore; CREATE EXTENSION dblink");
-    let label = place.back_up();
-    let path = format!("backups/{label}");
-
-    let ran = proven(&place).arg(&path).run().code(3);
-    assert!(ran.stdout_text().contains("UNKNOWN"), "{}", ran.picture());
-    assert!(
-        ran.stdout_text().contains("extension dblink is not a trusted one, and not allowed here"),
-        "{}",
-        ran.picture()
-    );
-    assert_eq!(verdict(&place, &label).as_deref(), Some("content OK"));
-
-    let ran = proven(&place).args(["--allow-extension", "dblink"]).arg(&path).run();
-    assert!(ran.stdout_text().starts_with("OK "), "{}", ran.picture());
-}
-
-/// A server with the extension `shop`, which no other server has, and two tables of configuration in it.
-fn with_shop(dir: &Sandbox) -> Place {
-    let place = dir.join("extension");
-    make_directory(&place, 0o755);
-    fs::write(place.join("shop.control"), "default_version = '1'\nrelocatable = true\n").unwrap();
-    fs::write(
-        place.join("shop--1.sql"),
-        "CREATE TABLE setting (key text, own bool);
-         INSERT INTO setting VALUES ('shipped', false), ('also shipped', false);
-         SELECT pg_catalog.pg_extension_config_dump('setting', 'WHERE own');
-         CREATE TABLE rate (country text, percent int);
-         INSERT INTO rate VALUES ('DE', 19);
-         SELECT pg_catalog.pg_extension_config_dump('rate', '');",
-    )
-    .unwrap();
-    let path = format!("extension_control_path = '$system:{}'", dir.path().display());
-    let place = Place::with(Postgres::builder().major(18).conf(path).start());
-    place.pg.sql_in("app", "CREATE EXTENSION shop; INSERT INTO setting VALUES ('mine', true)");
-    place
-}
-
-#[test]
-fn an_extension_of_another_machine_is_named_with_its_package_and_says_nothing_about_the_backup() {
-    let extensions = Sandbox::new();
-    let place = with_shop(&extensions);
-    let label = label_of(&place.pgbackup().arg("app").run());
-
-    let ran = proven(&place).arg(format!("backups/{label}")).run().code(3);
-
-    assert!(
-        ran.stdout_text().contains("extension shop is not installed on this machine for PostgreSQL 18"),
-        "{}",
-        ran.picture()
-    );
-    assert!(ran.stdout_text().contains("hint: on Debian: apt install postgresql-18-shop"), "{}", ran.picture());
-    assert_eq!(verdict(&place, &label).as_deref(), Some("content OK"));
-}
-
-#[test]
-fn what_an_extension_fills_itself_is_told_from_what_was_lost() {
-    let extensions = Sandbox::new();
-    let place = with_shop(&extensions);
-    let label = label_of(&place.pgbackup().arg("app").run());
-    let server = format!("host={} port={} user=postgres", place.pg.socket_dir().display(), place.pg.port());
-    let tool = || place.dir.tool("backup-verify").args(["--no-config", "--pg-bin"]).arg(place.pg.bin());
-
-    let ran = tool()
-        .args(["--depth", "restored", "--server", &server, "--allow-extension", "shop"])
-        .arg(format!("backups/{label}"))
-        .run();
-
-    // Its script has filled it once more than the dump.
-    assert!(
-        ran.stdout_text()
-            .contains("table public.rate is configuration that extension shop fills itself: 2 rows, 1 recorded"),
-        "{}",
-        ran.picture()
-    );
-    assert!(!ran.stdout_text().contains("public.setting"), "{}", ran.picture());
-    assert!(!ran.stdout_text().starts_with("CRITICAL"), "{}", ran.picture());
-
-    place.pg.sql_in("app", "DELETE FROM setting WHERE own");
-    let ran = tool().args(["--against", &format!("{server} dbname=app")]).arg(format!("backups/{label}")).run().code(2);
-    assert!(ran.stdout_text().contains("public.setting"), "{}", ran.picture());
 }
 
 #[test]
