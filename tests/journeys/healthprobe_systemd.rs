@@ -110,7 +110,7 @@ fn every_way_to_ask_systemd_tells_the_same() {
     unit(&dir, "held.service", "[Unit]\nConditionPathExists=/nowhere\n[Service]\nExecStart=/bin/sleep 600\n");
     unit(&dir, "7-odd@one\\x2dtwo.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n");
     unit(&dir, "monthly.timer", "[Timer]\nOnCalendar=*-*-01 02:00:00\nUnit=good.service\n");
-    unit(&dir, "boot.timer", "[Timer]\nOnBootSec=999d\nUnit=held.service\n");
+    unit(&dir, "boot.timer", "[Timer]\nOnActiveSec=50d\nUnit=held.service\n");
 
     let script = r#"
 systemctl --user -q enable good
@@ -154,7 +154,7 @@ bus: 0
         "OK good: running for N",
         "OK other: running for N",
         "OK monthly.timer: it has not fired yet, next in N",
-        "OK boot.timer: it has not fired yet",
+        "OK boot.timer: it has not fired yet, next in N",
         "OK 7-odd@one\\x2dtwo: exited for N",
     ] {
         assert!(ran.stdout_text().contains(line), "{line}\n{}", ran.picture());

@@ -10,8 +10,16 @@ use std::time::Duration;
 /// A timer may be late by its accuracy, one minute, and a busy machine.
 const LATE: Duration = Duration::from_secs(300);
 
+/// The time by both clocks that systemd has timers for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) at: Stamp,
+    /// CLOCK_MONOTONIC.
+    pub(crate) up: Duration,
+}
+
 /// Judges one unit of those that are known.
-pub(crate) fn unit(known: &Known, name: &str, rules: &Rules, now: Stamp) -> Found {
+pub(crate) fn unit(known: &Known, name: &str, rules: &Rules, now: Now) -> Found {
     let unit = State { properties: known.unit(name), now };
     let load = unit.get("LoadState");
     match load {
@@ -98,25 +106,28 @@ fn timer(unit: &State<'_>, known: &Known, rules: &Rules) -> Found {
     let last = unit.age("LastTriggerUSec");
     let fired =
         last.map_or_else(|| "has not fired yet".to_owned(), |age| format!("fired {} ago", units::duration(age)));
-    let overdue = unit.age("NextElapseUSecRealtime").filter(|late| *late > LATE);
-    let found = match (overdue, unit.get("SubState")) {
-        (Some(late), "waiting") => {
+    let found = match (unit.next(), unit.get("SubState")) {
+        (Some(Next::Overdue(late)), "waiting") if late > LATE => {
             Found::critical(format!("it should have fired {} ago; it {fired}", units::duration(late)))
         }
         (_, "elapsed") => Found::warning(format!("it {fired}, and never will again")),
         _ if started.has_failed() => {
             Found::critical(format!("it {fired}, and what it started failed: {}", started.cause()))
         }
-        _ => Found::ok(format!("it {fired}{}", next(unit))),
+        (Some(Next::In(left)), _) => Found::ok(format!("it {fired}, next in {}", units::duration(left))),
+        _ => Found::ok(format!("it {fired}")),
     };
     // What has never fired is as old as can be where its age is judged.
     let age = last.map_or(f64::NAN, |age| age.as_secs_f64());
     found.measure(Measure::new("age", age, Unit::Seconds).judged(rules.age))
 }
 
-fn next(unit: &State<'_>) -> String {
-    let left = unit.at("NextElapseUSecRealtime").map(|at| at.since(unit.now));
-    left.filter(|left| !left.is_zero()).map_or_else(String::new, |left| format!(", next in {}", units::duration(left)))
+/// When a timer fires next.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    In(Duration),
+    /// It should have, so long ago.
+    Overdue(Duration),
 }
 
 fn times(count: f64) -> String {
@@ -126,7 +137,7 @@ fn times(count: f64) -> String {
 /// The properties of one unit; those that are missing are empty.
 struct State<'a> {
     properties: Option<&'a Properties>,
-    now: Stamp,
+    now: Now,
 }
 
 impl<'a> State<'a> {
@@ -151,7 +162,35 @@ impl<'a> State<'a> {
     }
 
     fn age(&self, key: &str) -> Option<Duration> {
-        self.at(key).filter(|at| *at <= self.now).map(|at| self.now.since(at))
+        self.at(key).filter(|at| *at <= self.now.at).map(|at| self.now.at.since(at))
+    }
+
+    /// The earlier of both clocks: a timer may have conditions for each.
+    fn next(&self) -> Option<Next> {
+        let by_calendar = self.at("NextElapseUSecRealtime").map(|at| match at <= self.now.at {
+            true => Next::Overdue(self.now.at.since(at)),
+            false => Next::In(at.since(self.now.at)),
+        });
+        let since_start = self.since_start("NextElapseUSecMonotonic").map(|at| match at.checked_sub(self.now.up) {
+            None => Next::Overdue(self.now.up.saturating_sub(at)),
+            Some(left) => Next::In(left),
+        });
+        match (by_calendar, since_start) {
+            (Some(Next::In(one)), Some(Next::In(other))) => Some(Next::In(one.min(other))),
+            (overdue @ Some(Next::Overdue(_)), _) | (_, overdue @ Some(Next::Overdue(_))) => overdue,
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// A time since the start of the machine: microseconds, or as systemctl writes it, `1d 14min 3.5s`.
+    fn since_start(&self, key: &str) -> Option<Duration> {
+        match self.get(key).parse() {
+            // 0 is never, and so is the largest number.
+            Ok(microseconds) => {
+                Some(Duration::from_micros(microseconds)).filter(|_| (1..u64::MAX).contains(&microseconds))
+            }
+            Err(_) => units::parse_duration(self.get(key)).ok().filter(|at| !at.is_zero()),
+        }
     }
 
     fn ago(&self, key: &str) -> String {
@@ -185,7 +224,7 @@ impl<'a> State<'a> {
 /// Verdicts in words for tests.
 #[cfg(test)]
 fn judged(text: &str, name: &str, rules: &Rules) -> (common::status::Status, String) {
-    let now = Stamp::from_seconds(1_000_000).expect("a time");
+    let now = Now { at: Stamp::from_seconds(1_000_000).expect("a time"), up: Duration::from_secs(500_000) };
     let found = unit(&Known::parse(text), name, rules, now);
     (found.verdict(), found.sentence())
 }

@@ -107,4 +107,20 @@ fn a_timer_must_fire_and_what_it_starts_must_succeed() {
         timer("SubState=waiting NextElapseUSecRealtime=Mon_1970-01-12_14:46:40_UTC", "Result=success").0,
         Status::Unknown
     );
+    // By the clock that begins with the machine, 5d 18h 53m 20s ago: microseconds, or in words.
+    let fired = "SubState=waiting LastTriggerUSec=Mon_1970-01-12_12:46:40_UTC NextElapseUSecRealtime=0";
+    for (next, said) in [
+        ("500600000000", "it fired 1h ago, next in 10m"),
+        ("5d_19h", "it fired 1h ago, next in 6m 40s"),
+        ("5d_18h_53min_19.5s", "it fired 1h ago"),
+        ("5d", "it should have fired 18h 53m ago; it fired 1h ago"),
+        ("18446744073709551615", "it fired 1h ago"),
+        ("infinity", "it fired 1h ago"),
+    ] {
+        let told = timer(&format!("{fired} NextElapseUSecMonotonic={next}"), "Result=success").1;
+        assert_eq!(told, said, "{next}");
+    }
+    // A condition of each clock: the earlier one counts.
+    let both = format!("{good} NextElapseUSecMonotonic=5d_19h");
+    assert_eq!(timer(&both, "Result=success").1, "it fired 1h ago, next in 6m 40s");
 }

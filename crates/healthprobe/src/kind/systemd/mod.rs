@@ -14,6 +14,7 @@ use anyhow::{Result, ensure};
 use common::report::Unit;
 use common::status::Status;
 use common::threshold::Thresholds;
+use judge::Now;
 use std::time::Duration;
 
 /// One target of this kind.
@@ -72,7 +73,11 @@ impl Probe {
             false => context.shared.units.of(self.scope, context.left()),
         };
         match known {
-            Ok(known) => judge::unit(&known, &self.unit, &self.rules, context.now),
+            Ok(known) => {
+                let up = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+                let now = Now { at: context.now, up: Duration::try_from(up).unwrap_or_default() };
+                judge::unit(&known, &self.unit, &self.rules, now)
+            }
             Err(error) => Found::failed(Status::Unknown, &error),
         }
     }

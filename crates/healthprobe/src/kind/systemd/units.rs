@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The properties that are asked for.
-pub(super) const PROPERTIES: [&str; 19] = [
+pub(super) const PROPERTIES: [&str; 20] = [
     "Id",
     "Names",
     "LoadState",
@@ -29,6 +29,7 @@ pub(super) const PROPERTIES: [&str; 19] = [
     "Unit",
     "LastTriggerUSec",
     "NextElapseUSecRealtime",
+    "NextElapseUSecMonotonic",
     "ConditionTimestamp",
     "ConditionResult",
 ];
