@@ -118,6 +118,7 @@ systemctl --user -q enable good
 systemctl --user start monthly.timer boot.timer
 systemctl --user start good held '7-odd@one\x2dtwo.service'
 systemctl --user start bad broken 2>/dev/null || true
+until systemctl --user is-failed -q bad; do sleep 0.02; done
 for unit in good other bad broken held monthly.timer boot.timer nosuch '7-odd@one\x2dtwo.service'; do
     echo "'systemd:$unit' user"
 done >targets
