@@ -16,7 +16,7 @@ TO_SHOW := $(TO_BUILD) flock:util-linux setpriv:util-linux useradd:passwd gzip:g
 TO_MEASURE := $(TO_SHOW) pigz:pigz zstd:zstd logrotate:logrotate nginx:nginx-light curl:curl bc:bc file:file host:bind9-host \
 	/usr/lib/nagios/plugins/check_http:monitoring-plugins-basic /usr/lib/nagios/plugins/check_ssl_cert:monitoring-plugins-contrib \
 	/usr/lib/nagios/plugins/check_pgsql:monitoring-plugins-standard /lib/systemd/systemd:systemd
-NEEDED := $(TO_SHOW) git:git unshare:util-linux mount:mount gpg:gpg age:age zstd:zstd strace:strace groff:groff-base \
+NEEDED := $(TO_SHOW) git:git unshare:util-linux mount:mount gpg:gpg age:age zstd:zstd bzip2:bzip2 xz:xz-utils strace:strace groff:groff-base \
 	script:bsdutils nginx:nginx-light /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream \
 	dovecot:dovecot-imapd /usr/lib/dovecot/pop3:dovecot-pop3d \
 	/usr/lib/python3/dist-packages/aiosmtpd:python3-aiosmtpd mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs logrotate:logrotate \

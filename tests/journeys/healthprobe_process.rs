@@ -61,7 +61,9 @@ fn who_is_called_postgres_is_no_postgres() {
 #[test]
 fn a_server_is_a_postgres() {
     let pg = Postgres::start();
-    let program = pg.bin().join("postgres");
+    // Where it is not installed, what starts it is a script.
+    let pid = fs::read_to_string(pg.data_dir().join("postmaster.pid")).unwrap();
+    let program = fs::read_link(format!("/proc/{}/exe", pid.lines().next().unwrap())).unwrap();
 
     let target = format!("process:{} arguments~{}", program.display(), pg.data_dir().display());
     let ran = healthprobe(&Sandbox::new()).args(["process:postgres", &target]).run();

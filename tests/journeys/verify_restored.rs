@@ -314,7 +314,7 @@ fn a_given_server_is_used_and_left_as_it_was() {
     let path = format!("backups/{}", place.back_up());
     place.pg.sql_in("app", "REVOKE SELECT ON customers FROM gone; DROP ROLE gone");
     let tool = place.dir.tool("backup-verify").args(["--no-config", "--depth", "restored", "--server", &server]);
-    let ran = tool.arg(&path).run().code(3);
+    let ran = tool.arg("--pg-bin").arg(place.pg.bin()).arg(&path).run().code(3);
     assert!(ran.stdout_text().contains("the server has no role gone"), "{}", ran.picture());
     assert_eq!(databases(), before);
 }
