@@ -339,9 +339,10 @@ fn a_database_may_be_called_whatever_it_likes() {
         let databases = ruined.pg().sql("SELECT count(*) FROM pg_database WHERE datname !~ '^(postgres|template.)$'");
         assert_eq!(databases, "2", "{name:?}");
         tool().arg("--undo").run().code(0);
-        tool().args(["--drop-old", "--dir", "backups"]).run().code(0);
+        let dropped = tool().args(["--drop-old", "--dir", "backups"]).run().code(0);
         ruined.pg().sql(&format!("ALTER DATABASE \"{quoted}\" RENAME TO app"));
-        assert_eq!((ruined.live(), ruined.databases().len()), ("ruined", 1), "{name:?}");
+        let left = ruined.databases();
+        assert_eq!((ruined.live(), left.len()), ("ruined", 1), "{name:?}: {left:?}\n{}", dropped.picture());
     }
 }
 
