@@ -2,7 +2,8 @@
 
 use crate::place::names_in;
 use crate::swap_place::{BEFORE, Swapped};
-use std::time::Duration;
+use common::units::Stamp;
+use std::time::{Duration, SystemTime};
 
 #[test]
 fn an_old_database_is_backed_up_and_then_dropped() {
@@ -26,6 +27,21 @@ fn one_that_is_too_young_stays() {
 
     assert_eq!(place.databases().len(), 2);
     assert!(names_in(&place.dir.join("backups")).is_empty());
+}
+
+#[test]
+fn one_whose_name_is_ahead_of_the_clock_goes_as_well() {
+    let place = Swapped::new();
+    let now = Stamp::from(SystemTime::now());
+    // The names of the next seconds are taken, so an undo takes one behind them.
+    let taken = (0..20).map(|second| format!("app_failed_{}", now.saturating_add(Duration::from_secs(second))));
+    let taken: Vec<_> = taken.collect();
+    taken.iter().for_each(|name| drop(place.pg.sql(&format!("CREATE DATABASE \"{name}\" STRATEGY file_copy"))));
+    place.undo().run().code(0);
+
+    place.tool().args(["--drop-old", "--yes", "--no-safety-backup"]).run().stderr_is("").code(0);
+
+    assert_eq!(place.databases(), [vec!["app".to_owned()], taken].concat());
 }
 
 #[test]

@@ -71,7 +71,9 @@ fn locale_provider_encoding_and_tablespace_are_those_of_the_old_database() {
     for (major, kind) in kinds {
         let ruined = Ruined::with(Postgres::version(major), "");
         let tablespace = ruined.pg().data_dir().join("elsewhere");
-        ruined.pg().sql(&format!("COPY (SELECT 1) TO PROGRAM 'mkdir -m 0700 {}'", tablespace.display()));
+        ruined
+            .pg()
+            .sql(&format!("COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; mkdir -m 0700 {}'", tablespace.display()));
         ruined.pg().sql(&format!("CREATE TABLESPACE elsewhere LOCATION '{}'", tablespace.display()));
         ruined.pg().sql(&format!("CREATE DATABASE other TEMPLATE template0 TABLESPACE elsewhere {kind}"));
         let before = attributes(ruined.pg(), "other");

@@ -34,8 +34,10 @@ const SESSIONS: i32 = 4;
 pub fn run(cli: &Cli, target: &Target, held: &mut Held<'_>, now: Stamp) -> Result<Vec<Item>> {
     held.refuse_unfinished()?;
     target.wait_for_others()?;
-    let limit = cli.older_than.map_or(now, |age| now.saturating_sub(age));
-    let old: Vec<_> = held.state().aside.iter().filter(|aside| aside.since <= limit).cloned().collect();
+    // Without an age all of them: a name that was taken puts the stamp of an undo a second ahead of the clock.
+    let limit = cli.older_than.map(|age| now.saturating_sub(age));
+    let is_old = |aside: &&Aside| limit.is_none_or(|limit| aside.since <= limit);
+    let old: Vec<_> = held.state().aside.iter().filter(is_old).cloned().collect();
     let dir = match (&cli.dir, cli.no_safety_backup) {
         (Some(dir), false) => Some(dir.as_path()),
         (_, true) => None,
