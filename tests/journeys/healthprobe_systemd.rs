@@ -172,7 +172,10 @@ fn a_manager_that_is_silent_costs_its_time_and_is_named() {
     let look = dir.tool("healthprobe").args(["--no-config", "systemd:nginx user timeout=300ms"]);
     let ran = look.env("XDG_RUNTIME_DIR", dir.path()).run().code(3);
 
-    ran.stdout_is("UNKNOWN nginx: systemd gives no answer in time\n");
+    ran.stdout_is(
+        "UNKNOWN nginx: systemd gives no answer in time\n  \
+         hint: systemctl waits for the same answer: is the machine overloaded, or is it being reloaded?\n",
+    );
 }
 
 #[test]

@@ -145,6 +145,7 @@ fn a_hostile_dump_becomes_no_superuser_and_reaches_nothing_outside() {
     fs::write(&canary, "CANARY").unwrap();
     chmod(&canary, 0o600);
     let backups = place.backups().display().to_string();
+    let work = place.dir.join("work").display().to_string();
     // A CHECK that tries all it can when rows are loaded.
     place.pg.sql("CREATE ROLE evil");
     place.pg.sql_in(
@@ -154,7 +155,7 @@ fn a_hostile_dump_becomes_no_superuser_and_reaches_nothing_outside() {
              BEGIN
                IF current_setting('data_directory', true) LIKE '%work%' OR true THEN
                  BEGIN EXECUTE 'RESET ROLE'; EXECUTE 'ALTER ROLE evil SUPERUSER'; EXCEPTION WHEN OTHERS THEN NULL; END;
-                 BEGIN EXECUTE 'COPY (SELECT 1) TO PROGRAM ''touch {backups}/../work/pwned /tmp/nightshift-pwned''';
+                 BEGIN EXECUTE 'COPY (SELECT 1) TO PROGRAM ''touch {work}/pwned /tmp/nightshift-pwned''';
                    EXCEPTION WHEN OTHERS THEN NULL; END;
                  BEGIN EXECUTE 'CREATE TEMP TABLE x (t text)'; EXECUTE 'COPY x FROM ''{backups}/../canary''';
                    RAISE 'read the canary'; EXCEPTION WHEN insufficient_privilege OR undefined_file THEN NULL; END;

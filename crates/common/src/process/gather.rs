@@ -57,15 +57,19 @@ impl Running {
             wait([&mut stdout, &mut stderr], Some(&mut end), left);
             if stdout.is_cut && excess == Excess::Refused {
                 self.end();
-                bail!("{} printed more than {}", self.name, crate::units::size(limit as u64));
+                return too_much(&self.name, limit);
             }
         };
+        self.ended = Some(status);
         // What it leaves behind may hold the pipes for ever.
         let (ended, late) = (Instant::now(), if self.manners.takes_all { SOON } else { LATE_STDERR });
         while (stdout.file.is_some() || stderr.file.is_some()) && ended.elapsed() < late {
             wait([&mut stdout, &mut stderr], None, late.saturating_sub(ended.elapsed()));
         }
-        self.ended = Some(status);
+        // It may have ended before all of it was read.
+        if stdout.is_cut && excess == Excess::Refused {
+            return too_much(&self.name, limit);
+        }
         let name = std::mem::take(&mut self.name);
         let finished = Finished { name, status, stderr: crate::text::bytes(&stderr.kept) };
         Ok(Gathered { finished, stdout: stdout.kept, is_cut: stdout.is_cut })
@@ -79,6 +83,10 @@ impl Running {
         }
         self.child.try_wait().with_context(|| format!("cannot wait for {}", self.name))
     }
+}
+
+fn too_much<T>(name: &str, limit: usize) -> Result<T> {
+    bail!("{name} printed more than {}", crate::units::size(limit as u64))
 }
 
 /// Output of a child, of which the beginning is kept.

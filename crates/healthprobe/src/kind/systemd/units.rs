@@ -126,7 +126,10 @@ impl Units {
 pub(crate) fn ask(scope: Scope, units: &[String], time: Duration) -> Result<Arc<Known>> {
     let deadline = Instant::now() + time;
     let known = by_bus(scope, units, deadline).or_else(|error| {
-        ensure!(!net::is_late(&error), "systemd gives no answer in time");
+        if net::is_late(&error) {
+            return Err(anyhow!("systemd gives no answer in time"))
+                .hint("systemctl waits for the same answer: is the machine overloaded, or is it being reloaded?");
+        }
         common::debug!("cannot ask systemd by its socket: {error}");
         by_systemctl(scope, units, deadline.saturating_duration_since(Instant::now()))
     });
